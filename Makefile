@@ -1,0 +1,57 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the operator, optimised, as target/release/encrypted-queue
+	cargo build --release --locked
+
+.PHONY: fixtures
+fixtures: ## Build or install, once, the servers that test, demo and bench run against
+	@tools/build-control-plane.sh >/dev/null
+	@tools/moto/setup.sh >/dev/null
+
+.PHONY: test
+test: fixtures ## Run all tests, against a real API server and an AWS emulator
+	cargo test --workspace --locked
+
+.PHONY: demo
+demo: fixtures ## Show the operator at work on this machine (KEEP=1 leaves it running)
+	@KEEP=$(KEEP) tools/demo.sh
+
+.PHONY: bench
+bench: fixtures ## Measure, and compare with the budgets
+	cargo bench --locked --bench pure
+	cargo bench --locked --bench budgets
+
+.PHONY: bench-idle
+bench-idle: fixtures ## Watch the examples at rest for MINUTES (10): nothing is written
+	cargo bench --locked --bench budgets -- --idle $(or $(MINUTES),10)
+
+.PHONY: generate
+generate: ## Write the generated files anew (crds/)
+	tools/generate.sh
+
+.PHONY: check-generated
+check-generated: ## Fail if a generated file is stale
+	tools/generate.sh --check
+
+.PHONY: format
+format: ## Format the sources
+	cargo fmt --all
+
+.PHONY: lint
+lint: ## Check format and lints; warnings fail
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: deny
+deny: ## Check the licences and sources of all dependencies
+	tools/cargo-deny.sh --locked check bans licenses sources
+
+.PHONY: clean
+clean: ## Remove what was built here; the cache outside the clone stays
+	cargo clean

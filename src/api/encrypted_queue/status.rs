@@ -1,0 +1,129 @@
+//! The status of an EncryptedQueue.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::schema;
+
+/// What is known of the queue in AWS.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::absent_not_null)]
+pub struct EncryptedQueueStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
+    /// The queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueReference>,
+    /// Its dead-letter queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_queue: Option<QueueReference>,
+    /// The key it is encrypted under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyReference>,
+    /// Keys that messages may still be encrypted under.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub previous_keys: Vec<PreviousKey>,
+    /// Hash of all that was last applied in AWS; equal to the desired one, nothing is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::sha256)]
+    pub applied_sha256: Option<String>,
+    /// When the queue was created: AWS asks for one second before it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<MicroTime>,
+    /// Last value of the check-now annotation that was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub checked_now: Option<String>,
+    /// Keys of the tags that were last applied: those no longer declared are removed, foreign ones stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 80))]
+    #[schemars(transform = schema::tag_key)]
+    pub applied_tag_keys: Vec<String>,
+    /// Facts about access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessStatus>,
+    /// Estimated KMS cost a month in US dollars, from declared values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::dollars)]
+    pub estimated_monthly_usd: Option<String>,
+    /// Conditions: Ready, Accepted, KeyReady, QueueReady, AccessInSync, WithinBudget, Reconciling, Stalled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A queue in AWS.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct QueueReference {
+    /// Name.
+    #[schemars(length(max = 80))]
+    pub name: String,
+    /// URL.
+    #[schemars(length(max = 512))]
+    pub url: String,
+    /// ARN.
+    #[schemars(length(max = 256))]
+    pub arn: String,
+}
+
+/// A key in use.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct KeyReference {
+    /// Name of the QueueKey.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// ARN of the key; absent until it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub arn: Option<String>,
+    /// Its alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub alias: Option<String>,
+}
+
+/// A key that messages may still be encrypted under.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousKey {
+    /// Name of the QueueKey; absent for a foreign key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub name: Option<String>,
+    /// ARN of the key.
+    #[schemars(length(max = 256))]
+    pub arn: String,
+    /// False: a foreign key, never written, never deleted.
+    pub managed: bool,
+    /// Until when consumers may still need it.
+    pub decrypt_until: Time,
+}
+
+/// Facts about access.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessStatus {
+    /// Until when data keys that SQS cached may still serve a principal that was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_data_keys_until: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_time_of_creation_keeps_its_fraction() {
+        let created_at = Some(MicroTime("2026-11-23T12:00:00.987654Z".parse().unwrap()));
+        let status = EncryptedQueueStatus { created_at, ..EncryptedQueueStatus::default() };
+        let read: EncryptedQueueStatus = serde_json::from_str(&serde_json::to_string(&status).unwrap()).unwrap();
+        // Without it the second that AWS asks for would seem to be over up to a second early.
+        assert_eq!(read, status);
+    }
+}

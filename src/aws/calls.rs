@@ -1,0 +1,125 @@
+//! What every call to AWS passes through: it is counted and logged, and repeated by the SDK only when that can help.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef, InterceptorContext,
+};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+
+use super::codes::Kind;
+use super::error::raw_code;
+
+/// How often an operation was called.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct CallCount {
+    /// Requests, the SDK's own repetitions included.
+    pub attempts: u64,
+    /// Those that failed.
+    pub errors: u64,
+}
+
+/// Calls since the start, by action (`kms:CreateKey`).
+#[derive(Debug, Default)]
+pub struct CallCounts(Mutex<BTreeMap<String, CallCount>>);
+
+impl CallCounts {
+    /// All counts as they are now.
+    pub fn snapshot(&self) -> BTreeMap<String, CallCount> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn update(&self, action: String, change: impl FnOnce(&mut CallCount)) {
+        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(action).or_default());
+    }
+}
+
+/// Counts each attempt and logs each call of one account and Region.
+#[derive(Clone, Debug)]
+pub(super) struct Recorder {
+    pub(super) counts: Arc<CallCounts>,
+    pub(super) account: Arc<str>,
+    pub(super) region: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Started(Instant);
+
+impl Storable for Started {
+    type Storer = StoreReplace<Self>;
+}
+
+/// The action as IAM names it.
+fn action(cfg: &ConfigBag) -> String {
+    let Some(metadata) = cfg.load::<Metadata>() else {
+        return "unknown".to_owned();
+    };
+    let prefix = match metadata.service() {
+        "Resource Groups Tagging API" => "tag".to_owned(),
+        service => service.to_lowercase(),
+    };
+    format!("{prefix}:{}", metadata.name())
+}
+
+impl Intercept for Recorder {
+    fn name(&self) -> &'static str {
+        "Recorder"
+    }
+
+    fn read_before_execution(&self, _: &BeforeSerializationInterceptorContextRef<'_>, cfg: &mut ConfigBag) -> Result<(), BoxError> {
+        cfg.interceptor_state().store_put(Started(Instant::now()));
+        Ok(())
+    }
+
+    fn read_before_attempt(&self, _: &BeforeTransmitInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
+        self.counts.update(action(cfg), |count| count.attempts += 1);
+        Ok(())
+    }
+
+    fn read_after_attempt(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
+        if !matches!(context.output_or_error(), Some(Ok(_))) {
+            self.counts.update(action(cfg), |count| count.errors += 1);
+        }
+        Ok(())
+    }
+
+    fn read_after_execution(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
+        let duration = cfg.load::<Started>().map(|started| started.0.elapsed());
+        let response = context.response();
+        tracing::debug!(
+            operation = action(cfg),
+            account = &*self.account,
+            region = &*self.region,
+            duration_ms = duration.map(|duration| duration.as_secs_f64() * 1000.0),
+            status = response.map(|response| response.status().as_u16()),
+            request_id = response.and_then(|response| response.headers().get("x-amzn-requestid")),
+            "called AWS"
+        );
+        Ok(())
+    }
+}
+
+/// Stops the SDK from repeating a call that a quota or a size limit refused: the SDK takes `LimitExceededException` for throttling.
+#[derive(Debug)]
+pub(super) struct LimitsDoNotHeal;
+
+impl ClassifyRetry for LimitsDoNotHeal {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let code = context.response().filter(|response| response.status().is_client_error()).and_then(raw_code);
+        match code.and_then(|code| Kind::of_code(&code)) {
+            Some(Kind::LimitExceeded) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "LimitsDoNotHeal"
+    }
+}

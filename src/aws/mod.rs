@@ -1,0 +1,24 @@
+//! The only place that speaks to AWS: credentials and clients per account and Region, narrow calls in the project's own types, one table of error codes.
+
+mod accounts;
+mod calls;
+mod clients;
+mod codes;
+mod discovery;
+mod error;
+mod identity;
+mod kms;
+mod kms_read;
+mod observe;
+mod remembered;
+mod sqs;
+#[cfg(test)]
+mod tests;
+
+pub use accounts::{AccountKey, Accounts, Settings};
+pub use calls::{CallCount, CallCounts};
+pub use clients::Clients;
+pub use codes::{Intent, Kind};
+pub use discovery::TaggedKey;
+pub use error::AwsError;
+pub use kms_read::{KeyLastUsed, KeyRotation, RotationCause};

@@ -1,0 +1,55 @@
+//! The ConfigMap that tells an app where its queue is.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::Failure;
+use super::context::Context;
+use super::status::MANAGER;
+use crate::api::labels::OWNED_BY;
+use crate::api::{EncryptedQueue, EncryptedQueueStatus};
+
+/// Whether the ConfigMap is as it should be.
+pub(super) enum ConfigMapState {
+    /// It is, or there is nothing to tell yet.
+    Fine,
+    /// One of this name, with this UID, is not the operator's and stays untouched.
+    Foreign(String),
+}
+
+/// Writes the ConfigMap of a queue that exists; unchanged content is not written.
+pub(super) async fn ensure(ctx: &Context, object: &EncryptedQueue, status: &EncryptedQueueStatus, region: &str) -> Result<ConfigMapState, Failure> {
+    let Some(queue) = &status.queue else { return Ok(ConfigMapState::Fine) };
+    let (name, namespace, uid) = (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
+    let mut data: BTreeMap<&str, &str> = [("AWS_REGION", region), ("QUEUE_ARN", &queue.arn), ("QUEUE_URL", &queue.url)].into();
+    if let Some(dead_letter) = &status.dead_letter_queue {
+        data.insert("DLQ_URL", &dead_letter.url);
+    }
+    let cached = ctx.stores.config_maps.get(&ObjectRef::new(&name).within(&namespace));
+    if cached.as_ref().is_some_and(|map| map.labels().get(OWNED_BY) == Some(&uid) && holds(map, &data)) {
+        return Ok(ConfigMapState::Fine);
+    }
+    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &namespace);
+    // The cache holds only maps with our label: what is not in it may still exist.
+    if cached.is_none()
+        && let Some(map) = api.get_metadata_opt(&name).await?
+        && !map.labels().contains_key(OWNED_BY)
+        && !map.owner_references().iter().any(|owner| owner.uid == uid)
+    {
+        return Ok(ConfigMapState::Foreign(map.uid().unwrap_or_default()));
+    }
+    let metadata = json!({"name": name, "labels": {OWNED_BY: uid}, "ownerReferences": [object.controller_owner_ref(&())]});
+    let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
+    api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
+    Ok(ConfigMapState::Fine)
+}
+
+/// Whether the map says all of this; what others add beside it is theirs.
+fn holds(map: &ConfigMap, data: &BTreeMap<&str, &str>) -> bool {
+    data.iter().all(|(key, value)| map.data.as_ref().and_then(|held| held.get(*key)).is_some_and(|held| held == value))
+}

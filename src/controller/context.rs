@@ -1,0 +1,182 @@
+//! What all reconcilers share.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource, ResourceExt};
+
+use super::backoff::Backoff;
+use super::events::Events;
+use super::leader::Leadership;
+use super::tenant::CountWrites;
+use super::wake::Wake;
+use crate::api::queue_key::NamespacedName;
+use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant};
+use crate::aws::{AccountKey, Accounts, AwsError, Clients};
+use crate::desired::place_of;
+use crate::names::RoleArn;
+use crate::plan::SearchWindow;
+
+/// Caches of what the API server holds.
+pub(super) struct Stores {
+    pub(super) queues: Store<EncryptedQueue>,
+    pub(super) keys: Store<QueueKey>,
+    pub(super) tenants: Store<Tenant>,
+    pub(super) tiers: Store<SensitivityTier>,
+    pub(super) approvals: Store<AccessApproval>,
+    pub(super) namespaces: Store<PartialObjectMeta<Namespace>>,
+    pub(super) service_accounts: Store<PartialObjectMeta<ServiceAccount>>,
+    pub(super) config_maps: Store<ConfigMap>,
+}
+
+/// What all reconcilers share.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) cluster_id: String,
+    pub(super) identity: String,
+    pub(super) accounts: Accounts,
+    pub(super) stores: Stores,
+    pub(super) wake: Arc<Wake>,
+    pub(super) events: Events,
+    pub(super) backoff: Backoff,
+    pub(super) checks: Checks,
+    pub(super) absences: Absences,
+    pub(super) count_writes: CountWrites,
+    pub(super) leadership: Leadership,
+    pub(super) window: SearchWindow,
+    pub(super) dry_run: bool,
+    pub(super) fresh_queues: Fresh<EncryptedQueue>,
+    pub(super) fresh_keys: Fresh<QueueKey>,
+}
+
+impl Context {
+    pub(super) fn tenant(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.stores.tenants.get(&ObjectRef::new(name))
+    }
+
+    pub(super) fn tier(&self, name: &str) -> Option<Arc<SensitivityTier>> {
+        self.stores.tiers.get(&ObjectRef::new(name))
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<Arc<QueueKey>> {
+        self.stores.keys.get(&ObjectRef::new(name)).map(|key| self.fresh_keys.newest(key))
+    }
+
+    pub(super) fn queue(&self, name: &NamespacedName) -> Option<Arc<EncryptedQueue>> {
+        self.stores.queues.get(&ObjectRef::new(&name.name).within(&name.namespace)).map(|queue| self.fresh_queues.newest(queue))
+    }
+
+    /// Whether an annotation has a value that was not there when it was last looked at.
+    pub(super) fn check_asked(&self, kind: &str, name: &str, value: Option<&String>) -> bool {
+        value.is_some_and(|value| self.checks.is_new_value(kind, name, value))
+    }
+
+    /// Clients for a tenant's account and a Region.
+    pub(super) async fn clients(&self, tenant: &Tenant, region: Option<&str>) -> Result<Arc<Clients>, AwsError> {
+        self.accounts.clients(&account_key(tenant, region)).await
+    }
+}
+
+/// The account and Region as the AWS module knows them.
+pub(crate) fn account_key(tenant: &Tenant, region: Option<&str>) -> AccountKey {
+    let place = place_of(tenant, region);
+    let aws = &tenant.spec.aws;
+    AccountKey {
+        account_id: place.account,
+        partition: place.partition,
+        region: place.region,
+        // The schema admits only role ARNs.
+        role_arn: aws.role_arn.as_deref().and_then(|arn| RoleArn::parse(arn).ok()),
+        external_id: aws.external_id.clone(),
+    }
+}
+
+/// Objects as our own writes returned them: newer than the watch for a moment.
+pub(super) struct Fresh<K>(Mutex<HashMap<String, Arc<K>>>);
+
+impl<K> Default for Fresh<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Fresh<K> {
+    /// Notes what a write returned.
+    pub(super) fn note(&self, object: K) {
+        if let Some(uid) = object.uid() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, Arc::new(object));
+        }
+    }
+
+    /// The newer of what the watch has and what our last write returned.
+    pub(super) fn newest(&self, watched: Arc<K>) -> Arc<K> {
+        let Some(uid) = watched.uid() else { return watched };
+        let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match objects.get(&uid) {
+            Some(ours) if version(ours.as_ref()) > version(watched.as_ref()) => ours.clone(),
+            Some(_) => {
+                objects.remove(&uid);
+                watched
+            }
+            None => watched,
+        }
+    }
+}
+
+/// resourceVersions of one kind are decimal numbers that grow (Kubernetes API concepts, since 1.35 by contract).
+fn version(object: &impl ResourceExt) -> Option<u128> {
+    object.resource_version()?.parse().ok()
+}
+
+/// For so long a queue that was looked for and not found is taken as absent: its key is made meanwhile. One that comes up all the same makes
+/// `CreateQueue` fail, and AWS is looked at again.
+const ABSENCE_KEPT: Duration = Duration::from_mins(1);
+
+/// Objects whose queues were looked for and not found, by UID.
+#[derive(Default)]
+pub(super) struct Absences(Mutex<HashMap<String, Instant>>);
+
+impl Absences {
+    /// Notes how the last look ended.
+    pub(super) fn note(&self, uid: String, absent: bool) {
+        let mut absences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        absences.retain(|known, at| (absent || *known != uid) && at.elapsed() < ABSENCE_KEPT);
+        if absent {
+            absences.entry(uid).or_insert_with(Instant::now);
+        }
+    }
+
+    pub(super) fn holds(&self, uid: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).is_some_and(|at| at.elapsed() < ABSENCE_KEPT)
+    }
+}
+
+/// Objects to compare with AWS although their record agrees.
+#[derive(Default)]
+pub(super) struct Checks {
+    requests: Mutex<HashSet<String>>,
+    values: Mutex<HashMap<String, String>>,
+}
+
+impl Checks {
+    /// Asks for a comparison at the object's next reconcile.
+    pub(super) fn request(&self, kind: &str, name: &str) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{kind} {name}"));
+    }
+
+    /// Takes the request, if there is one.
+    pub(super) fn take(&self, kind: &str, name: &str) -> bool {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).remove(&format!("{kind} {name}"))
+    }
+
+    /// Notes an annotation's value; true if another one was noted before.
+    fn is_new_value(&self, kind: &str, name: &str, value: &str) -> bool {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = values.insert(format!("{kind} {name}"), value.to_owned());
+        before.as_deref() != Some(value)
+    }
+}

@@ -1,0 +1,284 @@
+//! Reconciles an EncryptedQueue: resolve → plan → apply, until nothing is left → status, Events, ConfigMap.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use super::apply_queue::QueueApplier;
+use super::config_map::{self, ConfigMapState};
+use super::context::Context;
+use super::resolve::{ResolvedQueue, resolve_queue};
+use super::status::write_queue_status;
+use super::wake::name_of;
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, result_of, wait_until};
+use crate::api::conditions::{self, types};
+use crate::api::encrypted_queue::QueueReference;
+use crate::api::labels::{CHECK_NOW, DELETE_NON_EMPTY};
+use crate::api::{EncryptedQueue, EncryptedQueueStatus, Reason};
+use crate::desired::queue_owner_tags;
+use crate::outcome::End;
+use crate::outcome::queue::QueuePass;
+use crate::plan::objects::{self, is_paused};
+use crate::plan::teardown::{EndingQueue, KeptQueue, plan_kept_queue, plan_queue_end};
+use crate::plan::{ObservedQueue, QueueAction, QueueLocator, Seen, plan_queue, render};
+use crate::telemetry::metrics::ReconcileResult;
+
+const KIND: &str = "EncryptedQueue";
+/// How often something is looked at that nobody tells of.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
+
+/// One pass over one object.
+struct Pass<'a> {
+    ctx: &'a Context,
+    object: &'a EncryptedQueue,
+    resolved: &'a ResolvedQueue,
+    observed: ObservedQueue,
+    kept: Option<KeptQueue>,
+    paused: bool,
+    deleting: bool,
+}
+
+pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    let object = ctx.fresh_queues.newest(object);
+    let resolved = resolve_queue(&ctx, &object).await;
+    let mut pass = Pass::new(&ctx, &object, &resolved);
+    let end = Box::pin(pass.run()).await?;
+    if let Some(uid) = object.uid() {
+        ctx.absences.note(uid, pass.observed.source == Seen::Absent && pass.observed.dead_letter.present().is_none());
+    }
+    if pass.deleting && end == End::Complete {
+        ctx.backoff.succeeded(&pass.id());
+        return Ok((ReconcileResult::Complete, Action::await_change()));
+    }
+    let differences = Box::pin(pass.differences()).await?;
+    let told = pass.tell(&end, differences.as_deref()).await?;
+    let next = pass.next(&end);
+    // Nobody tells when a stranger's ConfigMap goes.
+    Ok((result_of(&end), if told || next != Action::await_change() { next } else { Action::requeue(LOOK_AGAIN) }))
+}
+
+impl<'a> Pass<'a> {
+    fn new(ctx: &'a Context, object: &'a EncryptedQueue, resolved: &'a ResolvedQueue) -> Self {
+        let (paused, deleting) = (is_paused(object), object.metadata.deletion_timestamp.is_some());
+        let status = object.status.clone().unwrap_or_default();
+        let key_name = resolved.desired.as_ref().map(|desired| desired.key_name.clone()).ok().or_else(|| status.key.clone().map(|key| key.name));
+        let key = key_name.and_then(|name| ctx.key(&name)).filter(|key| key.metadata.deletion_timestamp.is_none());
+        let asked = object.annotations().get(CHECK_NOW).filter(|value| status.checked_now.as_deref() != Some(cut(value)));
+        let check = ctx.checks.take(KIND, &name_of(object).to_string());
+        if let (Some(_), Some(key)) = (asked, &key) {
+            ctx.checks.request("QueueKey", &key.name_any());
+            ctx.wake.key(&key.name_any());
+        }
+        let absent = !deleting && status.queue.is_none() && object.uid().is_some_and(|uid| ctx.absences.holds(&uid));
+        let mut observed = objects::observed_queue(object, key.as_deref(), check || asked.is_some());
+        if absent {
+            (observed.source, observed.dead_letter) = (Seen::Absent, Seen::Absent);
+        }
+        let kept = (paused || resolved.desired.is_err()).then(|| objects::kept_queue(object, resolved.rules(), &ctx.cluster_id)).flatten();
+        Self { ctx, object, resolved, observed, kept, paused, deleting }
+    }
+
+    fn id(&self) -> String {
+        format!("{KIND} {}", name_of(self.object))
+    }
+
+    fn plan(&self, now: Timestamp) -> Vec<QueueAction> {
+        if self.deleting {
+            return plan_queue_end(&self.ending(), &self.observed, now);
+        }
+        match &self.resolved.desired {
+            Ok(desired) if !self.paused => plan_queue(desired, &self.observed, now),
+            _ => self.kept.as_ref().map_or_else(Vec::new, |kept| plan_kept_queue(kept, &self.observed)),
+        }
+    }
+
+    fn ending(&self) -> EndingQueue {
+        let status = self.object.status.as_ref();
+        let recorded =
+            |reference: &Option<QueueReference>| reference.as_ref().map(|r| QueueLocator { name: r.name.clone(), url: Some(r.url.clone()) });
+        let desired = self.resolved.desired.as_ref().ok();
+        let named = |name: &str| QueueLocator { name: name.to_owned(), url: None };
+        EndingQueue {
+            owner: queue_owner_tags(&self.ctx.cluster_id, self.object),
+            policy: desired.map_or(self.object.spec.deletion_policy, |desired| desired.deletion_policy),
+            even_if_not_empty: self.object.annotations().get(DELETE_NON_EMPTY).is_some_and(|value| value == "true"),
+            // Without a record a crash may have left a queue: its name is looked up.
+            source: status.and_then(|s| recorded(&s.queue)).or_else(|| desired.map(|d| named(d.source.arn.name()))),
+            dead_letter: status
+                .and_then(|s| recorded(&s.dead_letter_queue))
+                .or_else(|| desired.and_then(|d| d.dead_letter.as_ref()).map(|side| named(side.arn.name()))),
+        }
+    }
+
+    /// Plans and applies until nothing is left, nothing can be done now, or a call fails.
+    async fn run(&mut self) -> Result<End, Failure> {
+        let applier = QueueApplier { ctx: self.ctx, object: self.object, tenant: self.resolved.tenant.as_deref() };
+        let mut looked_again = false;
+        for _ in 0..MOST_ROUNDS {
+            let actions = self.plan(Timestamp::now());
+            if actions.is_empty() {
+                return Ok(End::Complete);
+            }
+            for action in &actions {
+                if let QueueAction::Hold(hold) = action {
+                    return Ok(End::Held(hold.clone()));
+                }
+                if self.ctx.dry_run && action.writes_aws() {
+                    return Ok(super::dry_run(&actions.iter().filter(|a| a.writes_aws()).map(render::queue_action).collect::<Vec<_>>()));
+                }
+                if action.writes_aws() {
+                    self.ctx.leadership.check()?;
+                }
+                match Box::pin(applier.apply(action)).await {
+                    Ok(effect) => {
+                        self.observed.note(action, effect, Timestamp::now());
+                        self.announce(action);
+                    }
+                    Err(failure) if failure.kubernetes => return Err(failure),
+                    // AWS is not as it was observed: look again, once.
+                    Err(failure) if failure.retry == Retry::Now && !looked_again => {
+                        looked_again = true;
+                        self.observed.note_unknown();
+                        break;
+                    }
+                    Err(failure) => return Ok(End::Failed { reason: failure.reason, message: failure.message }),
+                }
+                if *action == QueueAction::RemoveFinalizer {
+                    return Ok(End::Complete);
+                }
+            }
+        }
+        Ok(super::no_end(MOST_ROUNDS))
+    }
+
+    fn announce(&self, action: &QueueAction) {
+        if !action.writes_aws() {
+            return;
+        }
+        let said = render::queue_action(action);
+        let was_ready = self
+            .object
+            .status
+            .as_ref()
+            .is_some_and(|s| s.observed_generation == self.object.metadata.generation && conditions::is_true(&s.conditions, types::READY));
+        tracing::info!(object = %name_of(self.object), action = said, "applied");
+        if was_ready && self.observed.check && !self.deleting {
+            self.ctx.events.warn(self.object, "DriftRepaired", &format!("AWS differed from what is declared: {said}"));
+        } else {
+            self.ctx.events.done(self.object, "Applied", &said);
+        }
+    }
+
+    /// Of a paused object: what would be done. Read only when the record does not already say that nothing differs.
+    async fn differences(&mut self) -> Result<Option<Vec<String>>, Failure> {
+        let Ok(desired) = &self.resolved.desired else { return Ok(None) };
+        if !self.paused || self.deleting {
+            return Ok(None);
+        }
+        let applier = QueueApplier { ctx: self.ctx, object: self.object, tenant: self.resolved.tenant.as_deref() };
+        let mut actions = plan_queue(desired, &self.observed, Timestamp::now());
+        if let [read @ QueueAction::ReadQueues { .. }] = actions.as_slice() {
+            match Box::pin(applier.apply(read)).await {
+                Ok(effect) => self.observed.note(read, effect, Timestamp::now()),
+                Err(failure) if failure.kubernetes => return Err(failure),
+                Err(failure) => return Ok(Some(vec![failure.message])),
+            }
+            actions = plan_queue(desired, &self.observed, Timestamp::now());
+        }
+        let of_key = self.observed.key.as_ref().and_then(|key| key.not_ready.as_ref()).filter(|(reason, _)| *reason == Reason::Paused);
+        let of_key = of_key.map(|(_, message)| format!("QueueKey {}: {message}", desired.key_name));
+        let mut differences: Vec<String> = actions.iter().filter_map(difference).chain(of_key).collect();
+        differences.dedup();
+        Ok(Some(differences))
+    }
+
+    /// Writes status and ConfigMap, and tells why something waits; false: the app could not be told.
+    async fn tell(&self, end: &End, paused: Option<&[String]>) -> Result<bool, Failure> {
+        let previous = self.object.status.clone().unwrap_or_default();
+        let key_name = self.resolved.desired.as_ref().ok().map(|desired| desired.key_name.as_str());
+        let key = key_name.and_then(|name| self.ctx.key(name));
+        let pass = QueuePass {
+            desired: self.resolved.desired.as_ref().map_err(|refusal| refusal.violations.as_slice()),
+            observed: &self.observed,
+            end,
+            key: key.as_ref().and_then(|key| key.status.as_ref()),
+            paused,
+            deleting: self.deleting,
+            checked_now: self.object.annotations().get(CHECK_NOW).map(|value| cut(value).to_owned()),
+            kept_sha256: self.kept.as_ref().map(KeptQueue::sha256),
+            generation: self.object.metadata.generation,
+        };
+        let status = pass.status(&previous, Timestamp::now());
+        // The app's address before Ready; status also when it cannot be written.
+        let told = if self.deleting { Ok(true) } else { self.tell_app(&status).await };
+        if write_queue_status(self.ctx, self.object, &status).await? {
+            self.announce_reason(&previous, &status);
+        }
+        told
+    }
+
+    /// Writes the ConfigMap; false: one of its name is somebody else's.
+    async fn tell_app(&self, status: &EncryptedQueueStatus) -> Result<bool, Failure> {
+        let Ok(desired) = &self.resolved.desired else { return Ok(true) };
+        let ConfigMapState::Foreign(uid) = config_map::ensure(self.ctx, self.object, status, &desired.place.region).await? else {
+            return Ok(true);
+        };
+        if self.ctx.check_asked("ConfigMap", &self.id(), Some(&uid)) {
+            let name = self.object.name_any();
+            let kind = <ConfigMap as k8s_openapi::Resource>::KIND;
+            let note = format!(
+                "{kind} {name} exists and is not this operator's: it is left as it is, and the queue's address is in status only; rename or delete it"
+            );
+            self.ctx.events.warn(self.object, "ConfigMapConflict", &note);
+        }
+        Ok(false)
+    }
+
+    fn announce_reason(&self, previous: &EncryptedQueueStatus, status: &EncryptedQueueStatus) {
+        let ready =
+            |status: &EncryptedQueueStatus| status.conditions.iter().find(|c| c.type_ == types::READY).map(|c| (c.reason.clone(), c.message.clone()));
+        let (before, after) = (ready(previous), ready(status));
+        if let Some((reason, message)) = after.filter(|after| before.as_ref() != Some(after))
+            && let Some(reason) = Reason::parse(&reason)
+        {
+            self.ctx.events.reason(self.object, reason, &message);
+        }
+    }
+
+    fn next(&self, end: &End) -> Action {
+        match end {
+            End::Complete => {
+                self.ctx.backoff.succeeded(&self.id());
+                Action::await_change()
+            }
+            End::Held(hold) => {
+                self.ctx.backoff.succeeded(&self.id());
+                match hold.until {
+                    Some(until) => Action::requeue(wait_until(until)),
+                    // SQS does not tell when a queue becomes empty, and nobody tells when a conflict is gone.
+                    None if matches!(hold.reason, Reason::QueueNotEmpty | Reason::QueueConflict) => Action::requeue(LOOK_AGAIN),
+                    None => Action::await_change(),
+                }
+            }
+            End::Failed { .. } => Action::requeue(self.ctx.backoff.after_failure(&self.id())),
+        }
+    }
+}
+
+/// What a paused object's action would change; access that waits for the key is a difference too.
+fn difference(action: &QueueAction) -> Option<String> {
+    match action {
+        QueueAction::Hold(hold) => (hold.reason != Reason::WaitingForQueue).then(|| hold.message.clone()),
+        _ => action.writes_aws().then(|| render::queue_action(action)),
+    }
+}
+
+/// As much of an annotation as status keeps.
+fn cut(value: &str) -> &str {
+    let end = value.char_indices().map(|(at, _)| at).nth(1024).unwrap_or(value.len());
+    &value[..end]
+}

@@ -1,0 +1,127 @@
+//! The controllers: watches wake objects, a reconcile reads as the flow does, and one process at a time writes.
+
+mod access_approval;
+mod apply_key;
+mod apply_queue;
+mod backoff;
+mod config_map;
+mod context;
+mod drift;
+mod encrypted_queue;
+mod events;
+mod index;
+pub mod leader;
+mod principals;
+mod queue_key;
+mod resolve;
+mod run;
+mod status;
+mod tenant;
+mod wake;
+mod watch;
+
+pub(crate) use access_approval::usable_of;
+pub(crate) use context::account_key;
+pub use run::{ControllerSettings, Parts, run};
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::api::Reason;
+use crate::api::Tenant;
+use crate::aws::{AwsError, Intent, Kind};
+use crate::outcome::End;
+use crate::telemetry::metrics::ReconcileResult;
+
+/// Rounds of planning in one pass: more than any object needs, so that a plan that never ends is seen.
+const MOST_ROUNDS: usize = 20;
+
+/// What may help after a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Retry {
+    /// Look at AWS again and plan anew.
+    Now,
+    /// Later.
+    Later,
+}
+
+/// Why an action could not be applied.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+struct Failure {
+    reason: Reason,
+    message: String,
+    retry: Retry,
+    /// The API server failed, not AWS: there is nowhere to write a status to, so the object is simply tried again.
+    kubernetes: bool,
+}
+
+impl Failure {
+    fn missing_tenant(name: &str) -> Self {
+        Self {
+            reason: Reason::TenantNotFound,
+            message: format!("Tenant {name} does not exist; the account is not known without it"),
+            retry: Retry::Later,
+            kubernetes: false,
+        }
+    }
+}
+
+impl Failure {
+    /// The tenant's account cannot be reached; said with the field that may be wrong.
+    fn no_account(tenant: &Tenant, error: AwsError) -> Self {
+        let way_out = match error.kind {
+            Kind::WrongAccount => "; correct accountId or roleArn",
+            Kind::CredentialsUnavailable => "; the role must exist and trust the operator's with the external id",
+            _ => "",
+        };
+        let message = format!("Tenant {}, spec.aws: {error}{way_out}", tenant.name_any());
+        Self { message, ..error.into() }
+    }
+}
+
+impl From<AwsError> for Failure {
+    fn from(error: AwsError) -> Self {
+        // What may have happened is looked at before anything else is decided.
+        let retry = if error.outcome_unknown || error.intent() == Intent::RetryNow { Retry::Now } else { Retry::Later };
+        Self { reason: error.reason(), message: error.to_string(), retry, kubernetes: false }
+    }
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        Self { reason: Reason::Pending, message: error.to_string(), retry: Retry::Later, kubernetes: true }
+    }
+}
+
+impl From<leader::LeadershipLost> for Failure {
+    fn from(lost: leader::LeadershipLost) -> Self {
+        Self { reason: Reason::Pending, message: lost.to_string(), retry: Retry::Later, kubernetes: true }
+    }
+}
+
+/// How a reconcile ended, and when the object is looked at again.
+type Reconciled = (ReconcileResult, Action);
+
+fn result_of(end: &End) -> ReconcileResult {
+    match end {
+        End::Complete => ReconcileResult::Complete,
+        End::Held(_) => ReconcileResult::Held,
+        End::Failed { .. } => ReconcileResult::Failed,
+    }
+}
+
+fn wait_until(until: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default()
+}
+
+fn no_end(rounds: usize) -> End {
+    End::Failed { reason: Reason::AwsUnavailable, message: format!("AWS still differs after {rounds} rounds of changes; tried again later") }
+}
+
+fn dry_run(changes: &[String]) -> End {
+    End::Held(crate::plan::Hold::new(Reason::Paused, format!("the operator runs with --dry-run; not done: {}", changes.join("; "))))
+}

@@ -1,0 +1,228 @@
+//! Reconciles a QueueKey: collects every queue that uses it → plan → apply, until nothing is left → status, Events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::ListParams;
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+
+use super::apply_key::KeyApplier;
+use super::context::Context;
+use super::principals::refused_principals;
+use super::resolve::resolve_key;
+use super::status::write_key_status;
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, result_of, wait_until};
+use crate::api::conditions::types;
+use crate::api::labels::CHECK_NOW;
+use crate::api::{EncryptedQueue, QueueKey, Reason, Tenant};
+use crate::desired::DesiredKey;
+use crate::names::RoleArn;
+use crate::outcome::End;
+use crate::outcome::key::KeyPass;
+use crate::plan::teardown::plan_key_end;
+use crate::plan::{Hold, KeyAction, ObservedKey, objects, plan_key, render};
+use crate::telemetry::metrics::ReconcileResult;
+
+const KIND: &str = "QueueKey";
+
+pub(super) async fn reconcile(object: Arc<QueueKey>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    let object = ctx.fresh_keys.newest(object);
+    let name = object.name_any();
+    let Some(tenant) = ctx.tenant(&object.spec.tenant) else {
+        let message = format!("Tenant {} does not exist; the key stays as it is", object.spec.tenant);
+        return tell(&ctx, &object, None, &observed_key(&ctx, &object), &End::Held(Hold::new(Reason::TenantNotFound, message))).await;
+    };
+    let desired = match resolve_key(&ctx, &object, &tenant).await {
+        Ok(desired) => desired,
+        Err(error) => {
+            let Failure { reason, message, .. } = Failure::no_account(&tenant, error);
+            let end = End::Failed { reason, message };
+            return tell(&ctx, &object, None, &observed_key(&ctx, &object), &end).await;
+        }
+    };
+    // The caches may lag: before a key ends, the API server itself is asked.
+    if !desired.is_used() && has_live_users(&ctx, &object).await? {
+        return Ok((ReconcileResult::Held, Action::requeue(Duration::from_secs(1))));
+    }
+    let observed = observed_key(&ctx, &object);
+    let mut pass =
+        Pass { ctx: &ctx, tenant: &tenant, desired, observed, applier: KeyApplier { ctx: &ctx, object: object.as_ref().clone(), tenant: &tenant } };
+    let end = pass.run().await?;
+    let end = pass.with_refused(end);
+    if pass.ended(&end) {
+        ctx.backoff.succeeded(&format!("{KIND} {name}"));
+        return Ok((ReconcileResult::Complete, Action::await_change()));
+    }
+    let Pass { desired, observed, applier, .. } = pass;
+    tell(&ctx, &applier.object, Some(&desired), &observed, &end).await
+}
+
+struct Pass<'a> {
+    ctx: &'a Context,
+    tenant: &'a Tenant,
+    desired: DesiredKey,
+    observed: ObservedKey,
+    applier: KeyApplier<'a>,
+}
+
+impl Pass<'_> {
+    /// Roles that were left out are tried again later: they may have been made just now.
+    fn with_refused(&self, end: End) -> End {
+        if self.observed.refused.is_empty() || matches!(end, End::Failed { .. }) {
+            return end;
+        }
+        let roles = self.observed.refused.iter().map(RoleArn::as_str).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "KMS refuses the key policy: it knows no role {roles}; create it or correct the declaration. A role made seconds ago becomes known by itself: this is tried again"
+        );
+        End::Failed { reason: Reason::PrincipalInvalid, message }
+    }
+
+    fn plan(&self, now: Timestamp) -> Vec<KeyAction> {
+        let deleted_by_hand = self.applier.object.metadata.deletion_timestamp.is_some();
+        match self.desired.is_used() {
+            // Its queues make the object again, and it takes its key back.
+            true if deleted_by_hand => vec![KeyAction::EndObject { policy: self.desired.deletion_policy }],
+            true => plan_key(&self.desired, &self.observed, self.ctx.window, now),
+            false => plan_key_end(&self.desired, &self.observed, self.ctx.window, now),
+        }
+    }
+
+    fn ended(&self, end: &End) -> bool {
+        *end == End::Complete && (!self.desired.is_used() || self.applier.object.metadata.deletion_timestamp.is_some())
+    }
+
+    /// Plans and applies until nothing is left, nothing can be done now, or a call fails.
+    async fn run(&mut self) -> Result<End, Failure> {
+        let mut looked_again = false;
+        for _ in 0..MOST_ROUNDS {
+            let actions = self.plan(Timestamp::now());
+            if actions.is_empty() {
+                return Ok(End::Complete);
+            }
+            for action in &actions {
+                if let KeyAction::Hold(hold) = action {
+                    return Ok(End::Held(hold.clone()));
+                }
+                if self.ctx.dry_run && (action.writes_aws() || *action == KeyAction::RecordNonce) {
+                    return Ok(super::dry_run(&actions.iter().filter(|a| a.writes_aws()).map(render::key_action).collect::<Vec<_>>()));
+                }
+                if action.writes_aws() {
+                    self.ctx.leadership.check()?;
+                }
+                match self.applier.apply(action, Timestamp::now()).await {
+                    Ok(effect) => {
+                        self.observed.note(action, effect, Timestamp::now());
+                        self.announce(action);
+                    }
+                    Err(failure) if failure.kubernetes => return Err(failure),
+                    // The roles KMS cannot know are left out, the rest is applied.
+                    Err(failure) if failure.reason == Reason::PrincipalInvalid && self.leave_out(action).await => break,
+                    Err(failure) => {
+                        if failure.retry == Retry::Now {
+                            self.observed.note_unknown(action);
+                        }
+                        if failure.retry == Retry::Later || looked_again {
+                            return Ok(failed(action, failure));
+                        }
+                        looked_again = true;
+                        break;
+                    }
+                }
+                if matches!(action, KeyAction::EndObject { .. }) {
+                    return Ok(End::Complete);
+                }
+                // What comes after depends on what was found.
+                if matches!(action, KeyAction::CreateAlias { .. }) && self.observed.alias_taken {
+                    break;
+                }
+            }
+        }
+        Ok(super::no_end(MOST_ROUNDS))
+    }
+
+    /// Notes the roles that KMS refuses; false: there is none to leave out that was not left out before.
+    async fn leave_out(&mut self, action: &KeyAction) -> bool {
+        let (KeyAction::CreateKey { policy, .. } | KeyAction::PutKeyPolicy { policy, .. }) = action else { return false };
+        let before = self.observed.state.present().map(|state| state.policy.as_str());
+        let refused = refused_principals(self.ctx, self.tenant, &self.applier.object.spec.region, policy, before).await;
+        let fixed: Vec<&RoleArn> =
+            [&self.desired.access.operator].into_iter().chain(&self.desired.access.administrators).chain(&self.desired.access.break_glass).collect();
+        let known = self.observed.refused.len();
+        self.observed.refused.extend(refused.into_iter().filter(|role| !fixed.contains(&role)));
+        self.observed.refused.len() > known
+    }
+
+    fn announce(&self, action: &KeyAction) {
+        if !action.writes_aws() {
+            return;
+        }
+        let (said, object) = (render::key_action(action), &self.applier.object);
+        tracing::info!(object = object.name_any(), action = said, "applied");
+        match action {
+            KeyAction::EnableKey { .. } | KeyAction::CancelKeyDeletion { .. } | KeyAction::RevokeGrant { .. } => {
+                self.ctx.events.warn(object, "DriftRepaired", &format!("AWS differed from what is declared: {said}"));
+            }
+            _ => self.ctx.events.done(object, "Applied", &said),
+        }
+    }
+}
+
+fn failed(action: &KeyAction, failure: Failure) -> End {
+    if let (Reason::PrincipalInvalid, KeyAction::CreateKey { .. } | KeyAction::PutKeyPolicy { .. }) = (failure.reason, action) {
+        let message = "KMS refuses the key policy: an administrator or the operator's role in spec.keyAdministrators, spec.breakGlassAdministrators or spec.aws of the tenant does not exist; create it or correct the tenant";
+        return End::Failed { reason: Reason::PrincipalInvalid, message: message.to_owned() };
+    }
+    End::Failed { reason: failure.reason, message: failure.message }
+}
+
+fn observed_key(ctx: &Context, object: &QueueKey) -> ObservedKey {
+    let check = ctx.checks.take(KIND, &object.name_any()) || ctx.check_asked(KIND, &object.name_any(), object.annotations().get(CHECK_NOW));
+    objects::observed_key(object, check)
+}
+
+/// Whether an EncryptedQueue that the API server holds uses the key.
+async fn has_live_users(ctx: &Context, key: &QueueKey) -> Result<bool, Failure> {
+    if let Some(queue) = &key.spec.queue {
+        let api: Api<EncryptedQueue> = Api::namespaced(ctx.client.clone(), &queue.namespace);
+        let live = api.get_opt(&queue.name).await?;
+        return Ok(live.is_some_and(|live| uses(&live, key).unwrap_or(live.spec.sensitivity_tier == key.spec.sensitivity_tier)));
+    }
+    let api: Api<EncryptedQueue> = Api::all(ctx.client.clone());
+    let live = api.list(&ListParams::default().fields(&format!("spec.tenant={}", key.spec.tenant))).await?;
+    Ok(live.iter().any(|live| uses(live, key).unwrap_or(false)))
+}
+
+fn uses(queue: &EncryptedQueue, key: &QueueKey) -> Option<bool> {
+    queue.status.as_ref()?.key.as_ref().map(|recorded| recorded.name == key.name_any())
+}
+
+async fn tell(ctx: &Context, object: &QueueKey, desired: Option<&DesiredKey>, observed: &ObservedKey, end: &End) -> Result<Reconciled, Failure> {
+    let previous = object.status.clone().unwrap_or_default();
+    let status = KeyPass { desired, observed, end, generation: object.metadata.generation }.status(&previous, Timestamp::now());
+    let ready = |conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| {
+        conditions.iter().find(|c| c.type_ == types::READY).map(|c| (c.reason.clone(), c.message.clone()))
+    };
+    write_key_status(ctx, object, &status).await?;
+    let (before, after) = (ready(&previous.conditions), ready(&status.conditions));
+    if let Some((reason, message)) = after.filter(|after| before.as_ref() != Some(after))
+        && let Some(reason) = Reason::parse(&reason)
+    {
+        ctx.events.reason(object, reason, &message);
+    }
+    let id = format!("{KIND} {}", object.name_any());
+    let next = match end {
+        End::Failed { .. } => Action::requeue(ctx.backoff.after_failure(&id)),
+        End::Complete => {
+            ctx.backoff.succeeded(&id);
+            Action::await_change()
+        }
+        End::Held(hold) => {
+            ctx.backoff.succeeded(&id);
+            hold.until.map_or_else(Action::await_change, |until| Action::requeue(wait_until(until)))
+        }
+    };
+    Ok((result_of(end), next))
+}

@@ -1,0 +1,99 @@
+//! Kubernetes objects → desired state: gathers what the pure judges need from the caches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+
+use super::access_approval;
+use super::context::{Context, account_key};
+use super::wake::ROLE_ANNOTATION;
+use crate::api::queue_key::NamespacedName;
+use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
+use crate::aws::AwsError;
+use crate::desired::{
+    DesiredKey, DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue, key_generation,
+    within_limit,
+};
+use crate::names::RoleArn;
+use crate::plan::objects::{self, Rules};
+
+/// A queue's declaration with all that judges it.
+pub(super) struct ResolvedQueue {
+    pub(super) tenant: Option<Arc<Tenant>>,
+    pub(super) tier: Option<Arc<SensitivityTier>>,
+    pub(super) operator_role: Option<RoleArn>,
+    pub(super) desired: Result<DesiredQueue, Box<Refusal>>,
+}
+
+impl ResolvedQueue {
+    pub(super) fn rules(&self) -> Rules<'_> {
+        Rules { tenant: self.tenant.as_deref(), tier: self.tier.as_deref(), operator_role: self.operator_role.as_ref() }
+    }
+}
+
+/// Judges a declaration as it is now.
+pub(super) async fn resolve_queue(ctx: &Context, object: &EncryptedQueue) -> ResolvedQueue {
+    let tenant = ctx.tenant(&object.spec.tenant);
+    let operator_role = match &tenant {
+        // Without it the one check that needs it, separation of duties, is made again once AWS answers: the key cannot be made before.
+        Some(tenant) => ctx.accounts.operator_role(&account_key(tenant, object.spec.region.as_deref())).await.ok(),
+        None => None,
+    };
+    resolve_queue_with(ctx, object, operator_role)
+}
+
+fn resolve_queue_with(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>) -> ResolvedQueue {
+    let (tenant, tier) = (ctx.tenant(&object.spec.tenant), ctx.tier(&object.spec.sensitivity_tier));
+    let namespace = object.namespace().unwrap_or_default();
+    let labels: Option<BTreeMap<String, String>> = ctx.stores.namespaces.get(&ObjectRef::new(&namespace)).map(|meta| meta.labels().clone());
+    let service_account = |name: &str| match ctx.stores.service_accounts.get(&ObjectRef::new(name).within(&namespace)) {
+        None => ServiceAccountRole::Missing,
+        Some(account) => {
+            account.annotations().get(ROLE_ANNOTATION).map_or(ServiceAccountRole::WithoutRole, |role| ServiceAccountRole::Role(role.clone()))
+        }
+    };
+    let desired = desired_queue(&QueueInput {
+        object,
+        namespace_labels: labels.as_ref(),
+        tenant: tenant.as_deref(),
+        tier: tier.as_deref(),
+        service_account: &service_account,
+        cluster_id: &ctx.cluster_id,
+        operator_role: operator_role.as_ref(),
+        within_limit: tenant.as_ref().is_none_or(|tenant| within_limit(object, tenant, ctx.stores.queues.state().iter().map(AsRef::as_ref))),
+        key_generation: generation(ctx, object, tenant.as_deref(), tier.as_deref()),
+    });
+    ResolvedQueue { tenant, tier, operator_role, desired }
+}
+
+/// A recorded key, or one with room: without tenant and tier no key is chosen.
+fn generation(ctx: &Context, object: &EncryptedQueue, tenant: Option<&Tenant>, tier: Option<&SensitivityTier>) -> u32 {
+    let keys = ctx.stores.keys.state();
+    tenant.zip(tier).map_or(1, |(tenant, tier)| key_generation(object, tenant, tier, keys.iter().map(AsRef::as_ref)))
+}
+
+/// What a key should be, from all queues that use it.
+pub(super) async fn resolve_key(ctx: &Context, object: &QueueKey, tenant: &Tenant) -> Result<DesiredKey, AwsError> {
+    let operator_role = ctx.accounts.operator_role(&account_key(tenant, Some(&object.spec.region))).await?;
+    let users = user_objects(ctx, object).into_iter().filter_map(|queue| key_user(ctx, object, &queue, &operator_role)).collect();
+    let tier = ctx.tier(&object.spec.sensitivity_tier);
+    let approvals = access_approval::usable(ctx, &object.name_any(), Timestamp::now());
+    Ok(desired_key(KeyInput { object, tenant, tier: tier.as_deref(), cluster_id: &ctx.cluster_id, operator_role: &operator_role, users, approvals }))
+}
+
+fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
+    let mut names: Vec<NamespacedName> = ctx.wake.users_of_key(&key.name_any());
+    names.extend(key.spec.queue.clone());
+    names.sort();
+    names.dedup();
+    names.iter().filter_map(|name| ctx.queue(name)).collect()
+}
+
+fn key_user(ctx: &Context, key: &QueueKey, queue: &EncryptedQueue, operator_role: &RoleArn) -> Option<KeyUserInput> {
+    let resolved = resolve_queue_with(ctx, queue, Some(operator_role.clone()));
+    let rules = resolved.rules();
+    objects::key_user(&key.name_any(), queue, resolved.desired.clone(), rules)
+}

@@ -1,0 +1,346 @@
+//! Who is woken by what: every cross-object rule of the controllers in one place.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{Lookup, ObjectRef};
+use kube::{Resource, ResourceExt};
+
+use super::index::Index;
+use super::watch::Listener;
+use crate::api::encrypted_queue::{Consumer, Producer};
+use crate::api::labels::{CHECK_NOW, DELETE_NON_EMPTY, PAUSED};
+use crate::api::queue_key::NamespacedName;
+use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant, conditions};
+
+/// Annotation by which EKS gives a ServiceAccount an IAM role (IRSA).
+pub(super) const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+
+/// What a queue or a key depends on.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) enum Dependency {
+    Tenant(String),
+    Tier(String),
+    Namespace(String),
+    ServiceAccount(String, String),
+    Key(String),
+    Queue(NamespacedName),
+}
+
+/// Receivers of the four controllers.
+pub(super) struct Triggers {
+    pub(super) queues: UnboundedReceiver<ObjectRef<EncryptedQueue>>,
+    pub(super) keys: UnboundedReceiver<ObjectRef<QueueKey>>,
+    pub(super) tenants: UnboundedReceiver<ObjectRef<Tenant>>,
+    pub(super) tiers: UnboundedReceiver<ObjectRef<SensitivityTier>>,
+    pub(super) approvals: UnboundedReceiver<ObjectRef<AccessApproval>>,
+}
+
+#[derive(Default)]
+struct Known {
+    queues: Index<NamespacedName, Dependency>,
+    keys: Index<String, Dependency>,
+    fingerprints: HashMap<(&'static str, String), u64>,
+}
+
+/// Wakes objects.
+pub(super) struct Wake {
+    queues: UnboundedSender<ObjectRef<EncryptedQueue>>,
+    keys: UnboundedSender<ObjectRef<QueueKey>>,
+    tenants: UnboundedSender<ObjectRef<Tenant>>,
+    tiers: UnboundedSender<ObjectRef<SensitivityTier>>,
+    approvals: UnboundedSender<ObjectRef<AccessApproval>>,
+    known: Mutex<Known>,
+}
+
+impl Wake {
+    pub(super) fn new() -> (Arc<Self>, Triggers) {
+        let (queues, queue_triggers) = unbounded();
+        let (keys, key_triggers) = unbounded();
+        let (tenants, tenant_triggers) = unbounded();
+        let (tiers, tier_triggers) = unbounded();
+        let (approvals, approval_triggers) = unbounded();
+        let triggers =
+            Triggers { queues: queue_triggers, keys: key_triggers, tenants: tenant_triggers, tiers: tier_triggers, approvals: approval_triggers };
+        (Arc::new(Self { queues, keys, tenants, tiers, approvals, known: Mutex::default() }), triggers)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // A closed channel means that the controllers are stopping: then nobody needs to be woken.
+
+    pub(super) fn queue(&self, queue: &NamespacedName) {
+        self.queues.unbounded_send(ObjectRef::new(&queue.name).within(&queue.namespace)).ok();
+    }
+
+    pub(super) fn key(&self, name: &str) {
+        self.keys.unbounded_send(ObjectRef::new(name)).ok();
+    }
+
+    pub(super) fn tenant(&self, name: &str) {
+        self.tenants.unbounded_send(ObjectRef::new(name)).ok();
+    }
+
+    pub(super) fn tier(&self, name: &str) {
+        self.tiers.unbounded_send(ObjectRef::new(name)).ok();
+    }
+
+    pub(super) fn approval(&self, name: &str) {
+        self.approvals.unbounded_send(ObjectRef::new(name)).ok();
+    }
+
+    /// Queues that use a key, by what their status records.
+    pub(super) fn users_of_key(&self, name: &str) -> Vec<NamespacedName> {
+        self.known().queues.dependants(&Dependency::Key(name.to_owned()))
+    }
+
+    /// Queues that a dependency touches, and their keys, which collect the queues' grants.
+    fn dependants(&self, dependency: &Dependency) {
+        let (queues, keys) = {
+            let known = self.known();
+            (known.queues.dependants(dependency), known.keys.dependants(dependency))
+        };
+        for queue in &queues {
+            self.queue(queue);
+            self.keys_of(queue);
+        }
+        for key in &keys {
+            self.key(key);
+        }
+    }
+
+    /// Wakes the key a queue records, and the key that was made for it.
+    fn keys_of(&self, queue: &NamespacedName) {
+        let known = self.known();
+        known.keys.dependants(&Dependency::Queue(queue.clone())).iter().for_each(|key| self.key(key));
+        for dependency in known.queues.of(queue) {
+            if let Dependency::Key(name) = dependency {
+                self.key(name);
+            }
+        }
+    }
+
+    /// Whether a fingerprint is new or other than before.
+    fn changed(&self, aspect: &'static str, object: String, fingerprint: &impl Hash) -> bool {
+        let mut hasher = DefaultHasher::new();
+        fingerprint.hash(&mut hasher);
+        let hash = hasher.finish();
+        self.known().fingerprints.insert((aspect, object), hash) != Some(hash)
+    }
+
+    fn forget(&self, aspects: &[&'static str], object: &str) {
+        let mut known = self.known();
+        for aspect in aspects {
+            known.fingerprints.remove(&(*aspect, object.to_owned()));
+        }
+    }
+}
+
+fn intent<K: Resource>(object: &K) -> impl Hash + use<K> {
+    let meta = object.meta();
+    let annotations = [PAUSED, CHECK_NOW, DELETE_NON_EMPTY].map(|name| object.annotations().get(name).cloned());
+    (meta.uid.clone(), meta.generation, meta.deletion_timestamp.is_some(), annotations)
+}
+
+pub(super) fn namespaced(reference: &ObjectRef<impl Lookup>) -> NamespacedName {
+    NamespacedName { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
+}
+
+pub(super) fn name_of(object: &impl ResourceExt) -> NamespacedName {
+    NamespacedName { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+fn service_accounts(queue: &EncryptedQueue) -> impl Iterator<Item = &str> {
+    let spec = &queue.spec;
+    let dead_letter = spec.dead_letter.iter().flat_map(|dead_letter| dead_letter.consumers.iter().chain(&dead_letter.redrivers));
+    let consumers =
+        spec.consumers.iter().chain(&spec.observers).chain(dead_letter).filter_map(|Consumer { service_account, .. }| service_account.as_ref());
+    spec.producers
+        .iter()
+        .filter_map(|Producer { service_account, .. }| service_account.as_ref())
+        .chain(consumers)
+        .map(|account| account.name.as_str())
+}
+
+/// Listens to one kind.
+pub(super) struct Ears(pub(super) Arc<Wake>);
+
+impl Listener<EncryptedQueue> for Ears {
+    fn applied(&mut self, queue: &EncryptedQueue) {
+        let (wake, name) = (&self.0, name_of(queue));
+        let mut dependencies: BTreeSet<Dependency> =
+            service_accounts(queue).map(|account| Dependency::ServiceAccount(name.namespace.clone(), account.to_owned())).collect();
+        dependencies.insert(Dependency::Tenant(queue.spec.tenant.clone()));
+        dependencies.insert(Dependency::Tier(queue.spec.sensitivity_tier.clone()));
+        dependencies.insert(Dependency::Namespace(name.namespace.clone()));
+        let status = queue.status.as_ref();
+        dependencies.extend(status.and_then(|status| status.key.as_ref()).map(|key| Dependency::Key(key.name.clone())));
+        let before = wake.known().queues.replace(&name, &dependencies);
+        if wake.changed("intent", name.to_string(), &intent(queue)) {
+            wake.queue(&name);
+            wake.keys_of(&name);
+        }
+        for dependency in before.symmetric_difference(&dependencies) {
+            match dependency {
+                Dependency::Key(key) => wake.key(key),
+                Dependency::Tier(tier) => wake.tier(tier),
+                Dependency::Tenant(tenant) => wake.tenant(tenant),
+                Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) => {}
+            }
+        }
+        let ready = status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::types::READY));
+        if wake.changed("counts", name.to_string(), &(ready, status.and_then(|status| status.estimated_monthly_usd.clone()))) {
+            wake.tenant(&queue.spec.tenant);
+        }
+    }
+
+    fn deleted(&mut self, reference: &ObjectRef<EncryptedQueue>) {
+        let (wake, name) = (&self.0, namespaced(reference));
+        wake.forget(&["intent", "counts"], &name.to_string());
+        wake.keys_of(&name);
+        let before = wake.known().queues.replace(&name, &BTreeSet::new());
+        for dependency in before {
+            match dependency {
+                Dependency::Key(key) => wake.key(&key),
+                Dependency::Tenant(tenant) => wake.tenant(&tenant),
+                Dependency::Tier(tier) => wake.tier(&tier),
+                Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) => {}
+            }
+        }
+    }
+}
+
+impl Listener<QueueKey> for Ears {
+    fn applied(&mut self, key: &QueueKey) {
+        let (wake, name) = (&self.0, key.name_any());
+        let spec = &key.spec;
+        let mut dependencies: BTreeSet<_> = [Dependency::Tenant(spec.tenant.clone()), Dependency::Tier(spec.sensitivity_tier.clone())].into();
+        dependencies.extend(spec.queue.clone().map(Dependency::Queue));
+        if wake.known().keys.replace(&name, &dependencies).is_empty() {
+            wake.tenant(&spec.tenant);
+        }
+        if wake.changed("key", name.clone(), &intent(key)) {
+            wake.key(&name);
+        }
+        let status = key.status.as_ref();
+        let users: Vec<_> =
+            status.iter().flat_map(|s| &s.users).map(|user| (user.namespace.clone(), user.name.clone(), user.grants_sha256.clone())).collect();
+        let ready = status
+            .and_then(|s| s.conditions.iter().find(|c| c.type_ == conditions::types::READY))
+            .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()));
+        if wake.changed(
+            "key for queues",
+            name.clone(),
+            &(status.and_then(|s| Some((s.arn.clone()?, s.alias.clone()))), users, ready, key.metadata.deletion_timestamp.is_some()),
+        ) {
+            wake.users_of_key(&name).iter().chain(&spec.queue).for_each(|queue| wake.queue(queue));
+        }
+    }
+
+    fn deleted(&mut self, reference: &ObjectRef<QueueKey>) {
+        let (wake, name) = (&self.0, &reference.name);
+        wake.forget(&["key", "key for queues"], name);
+        let before = wake.known().keys.replace(name, &BTreeSet::new());
+        wake.users_of_key(name).iter().for_each(|queue| wake.queue(queue));
+        for dependency in before {
+            match dependency {
+                Dependency::Tenant(tenant) => wake.tenant(&tenant),
+                Dependency::Tier(tier) => wake.tier(&tier),
+                Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Key(_) | Dependency::Queue(_) => {}
+            }
+        }
+    }
+}
+
+impl Listener<Tenant> for Ears {
+    fn applied(&mut self, tenant: &Tenant) {
+        let name = tenant.name_any();
+        if self.0.changed("tenant", name.clone(), &intent(tenant)) {
+            self.0.tenant(&name);
+            self.0.dependants(&Dependency::Tenant(name));
+        }
+    }
+
+    fn deleted(&mut self, reference: &ObjectRef<Tenant>) {
+        self.0.forget(&["tenant"], &reference.name);
+        self.0.dependants(&Dependency::Tenant(reference.name.clone()));
+    }
+}
+
+impl Listener<SensitivityTier> for Ears {
+    fn applied(&mut self, tier: &SensitivityTier) {
+        let name = tier.name_any();
+        if self.0.changed("tier", name.clone(), &intent(tier)) {
+            self.0.tier(&name);
+            self.0.dependants(&Dependency::Tier(name));
+        }
+    }
+
+    fn deleted(&mut self, reference: &ObjectRef<SensitivityTier>) {
+        self.0.forget(&["tier"], &reference.name);
+        self.0.dependants(&Dependency::Tier(reference.name.clone()));
+    }
+}
+
+impl Listener<AccessApproval> for Ears {
+    fn applied(&mut self, approval: &AccessApproval) {
+        let name = approval.name_any();
+        if self.0.changed("approval", name.clone(), &intent(approval)) {
+            self.0.approval(&name);
+            self.0.key(&approval.spec.queue_key);
+        }
+    }
+
+    fn deleted(&mut self, reference: &ObjectRef<AccessApproval>) {
+        self.0.forget(&["approval"], &reference.name);
+    }
+}
+
+impl Listener<PartialObjectMeta<Namespace>> for Ears {
+    fn applied(&mut self, namespace: &PartialObjectMeta<Namespace>) {
+        let name = namespace.name_any();
+        if self.0.changed("namespace", name.clone(), namespace.labels()) {
+            self.0.dependants(&Dependency::Namespace(name));
+        }
+    }
+
+    fn deleted(&mut self, reference: &ObjectRef<PartialObjectMeta<Namespace>>) {
+        self.0.forget(&["namespace"], &reference.name);
+    }
+}
+
+impl Listener<PartialObjectMeta<ServiceAccount>> for Ears {
+    fn applied(&mut self, account: &PartialObjectMeta<ServiceAccount>) {
+        let name = name_of(account);
+        if self.0.changed("service account", name.to_string(), &account.annotations().get(ROLE_ANNOTATION)) {
+            self.0.dependants(&Dependency::ServiceAccount(name.namespace, name.name));
+        }
+    }
+
+    fn deleted(&mut self, reference: &ObjectRef<PartialObjectMeta<ServiceAccount>>) {
+        let name = namespaced(reference);
+        self.0.forget(&["service account"], &name.to_string());
+        self.0.dependants(&Dependency::ServiceAccount(name.namespace, name.name));
+    }
+}
+
+impl Listener<ConfigMap> for Ears {
+    fn applied(&mut self, map: &ConfigMap) {
+        let name = name_of(map);
+        if self.0.changed("config map", name.to_string(), &(&map.metadata.uid, &map.metadata.resource_version)) {
+            self.0.queue(&name);
+        }
+    }
+
+    fn deleted(&mut self, reference: &ObjectRef<ConfigMap>) {
+        let name = namespaced(reference);
+        self.0.forget(&["config map"], &name.to_string());
+        self.0.queue(&name);
+    }
+}

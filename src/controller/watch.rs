@@ -1,0 +1,76 @@
+//! Watches: one task a kind keeps its store and says what changed, once, whatever the API server repeats.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{Lookup, ObjectRef};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_objects};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+
+/// Hears of every object that is there, changed or went.
+pub(super) trait Listener<K>: Send + 'static {
+    /// The object is there or changed.
+    fn applied(&mut self, object: &K);
+    /// The object went.
+    fn deleted(&mut self, reference: &ObjectRef<K>)
+    where
+        K: Lookup;
+}
+
+/// Keeps `writer` up to date and tells `listener`; runs until dropped.
+pub(super) async fn objects<K, L>(api: Api<K>, config: watcher::Config, writer: Writer<K>, listener: L)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    L: Listener<K>,
+{
+    let stream = watch_objects(api, config).modify(|object| object.meta_mut().managed_fields = None);
+    follow(stream, writer, listener).await;
+}
+
+async fn follow<K, L>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send, mut writer: Writer<K>, mut listener: L)
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    L: Listener<K>,
+{
+    let mut known: HashSet<ObjectRef<K>> = HashSet::new();
+    let mut listed: HashSet<ObjectRef<K>> = HashSet::new();
+    let mut stream = std::pin::pin!(stream.default_backoff());
+    while let Some(event) = stream.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "watch failed; it is started again");
+                continue;
+            }
+        };
+        // The store first: whoever is woken reads it.
+        writer.apply_watcher_event(&event);
+        match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) => {
+                listed.insert(ObjectRef::from_obj(&object));
+                listener.applied(&object);
+            }
+            Event::InitDone => {
+                // What went while nobody watched.
+                for gone in known.difference(&listed) {
+                    listener.deleted(gone);
+                }
+                known = std::mem::take(&mut listed);
+            }
+            Event::Apply(object) => {
+                known.insert(ObjectRef::from_obj(&object));
+                listener.applied(&object);
+            }
+            Event::Delete(object) => {
+                let reference = ObjectRef::from_obj(&object);
+                known.remove(&reference);
+                listener.deleted(&reference);
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! `QueueKey` + the queues that use it → [`DesiredKey`].
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::tags::owner_tags;
+use super::{DesiredQueue, KeyIdentity, PrincipalRules};
+use crate::api::queue_key::{KeyUser, NamespacedName};
+use crate::api::tenant::TenantAccess;
+use crate::api::{DeletionPolicy, QueueKey, SensitivityTier, Tenant};
+use crate::names::{Place, QueueArn, RoleArn};
+use crate::plan::state::Tags;
+use crate::policy::access::{Grant, KeyAccess, QueueAccess};
+
+/// A queue that uses the key.
+pub struct KeyUserInput {
+    /// Its object.
+    pub object: NamespacedName,
+    /// Its UID.
+    pub uid: String,
+    /// The queue and its dead-letter queue in AWS, as status records them.
+    pub recorded: Option<(QueueArn, Option<QueueArn>)>,
+    /// What it should be, or the rules that its applied grants must still satisfy (None: they stay as they are).
+    pub desired: Result<DesiredQueue, Option<PrincipalRules>>,
+    /// Whether its object is paused; then it is not `desired`.
+    pub paused: bool,
+}
+
+/// All that decides what a key should be.
+pub struct KeyInput<'a> {
+    /// The key's object.
+    pub object: &'a QueueKey,
+    /// Its tenant.
+    pub tenant: &'a Tenant,
+    /// Its tier; None: gone, and with it the rules for new values.
+    pub tier: Option<&'a SensitivityTier>,
+    /// Id of this cluster.
+    pub cluster_id: &'a str,
+    /// The operator's role in the tenant's account.
+    pub operator_role: &'a RoleArn,
+    /// The queues that use it.
+    pub users: Vec<KeyUserInput>,
+    /// Approvals of access to it that were neither used nor lapsed.
+    pub approvals: Vec<Approval>,
+}
+
+/// An approval that may be used.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Approval {
+    /// Name of the AccessApproval.
+    pub name: String,
+    /// Hash it approves.
+    pub grants_sha256: String,
+    /// The queue it was given for, if it says.
+    pub queue: Option<NamespacedName>,
+    /// Who approved.
+    pub approved_by: String,
+}
+
+/// An accepted queue that uses the key.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct DesiredUser {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The declared access.
+    pub access: QueueAccess,
+    /// Whether gains wait for an approval.
+    pub needs_approval: bool,
+}
+
+impl DesiredUser {
+    /// Whether a record in status is this user's.
+    pub fn is(&self, recorded: &KeyUser) -> bool {
+        self.namespace == recorded.namespace && self.name == recorded.name
+    }
+
+    /// Its object.
+    pub fn object(&self) -> NamespacedName {
+        NamespacedName { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// The record of what is held for it.
+    pub fn record(&self, held: &QueueAccess) -> KeyUser {
+        let grants = held.effective_grants();
+        KeyUser {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            grants_sha256: held.sha256(),
+            approved_grants: if self.needs_approval { grants.iter().map(ToString::to_string).collect() } else { Vec::new() },
+        }
+    }
+}
+
+/// A queue that keeps what was applied for it, less what the rules no longer admit.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct KeptUser {
+    /// The queue's object.
+    pub object: NamespacedName,
+    /// The queue and its dead-letter queue in AWS; None: not made yet.
+    pub queue: Option<(QueueArn, Option<QueueArn>)>,
+    /// The rules; None: everything stays.
+    pub rules: Option<PrincipalRules>,
+    /// Whether its object is paused.
+    pub paused: bool,
+}
+
+impl KeptUser {
+    /// Whether the rules still admit a grant that the queue has.
+    pub fn admits(&self, grant: &Grant) -> bool {
+        self.rules.as_ref().is_none_or(|rules| rules.check(grant).is_ok())
+    }
+}
+
+/// A key as it should be.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct DesiredKey {
+    /// Name of its QueueKey.
+    pub name: String,
+    /// Where it lives.
+    pub place: Place,
+    /// Alias.
+    pub alias: String,
+    /// Description.
+    pub description: String,
+    /// Tags, without the nonce.
+    pub tags: Tags,
+    /// Who administers the key; its users are added as far as they are held.
+    pub access: KeyAccess,
+    /// The accepted users.
+    pub users: Vec<DesiredUser>,
+    /// Approvals that may be used.
+    pub approvals: Vec<Approval>,
+    /// Users that keep what they have.
+    pub kept: Vec<KeptUser>,
+    /// Days between rotations: the shortest that a user asks for; None: no user is accepted, leave it.
+    pub rotation_period_days: Option<i32>,
+    /// The latest on-demand rotation asked for.
+    pub rotate_requested_at: Option<Timestamp>,
+    /// Waiting period of its deletion in days.
+    pub deletion_window_days: i32,
+    /// What happens at the end.
+    pub deletion_policy: DeletionPolicy,
+}
+
+impl DesiredKey {
+    /// Whether any queue needs the key.
+    pub fn is_used(&self) -> bool {
+        !(self.users.is_empty() && self.kept.is_empty())
+    }
+
+    /// Whether all its queues are paused: then it is narrowed at most.
+    pub fn is_paused(&self) -> bool {
+        self.users.is_empty() && !self.kept.is_empty() && self.kept.iter().all(|kept| kept.paused)
+    }
+}
+
+/// What the key should be.
+pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
+    let KeyInput { object, tenant, tier, cluster_id, operator_role, users, approvals } = input;
+    let (name, spec) = (object.metadata.name.clone().unwrap_or_default(), &object.spec);
+    let identity = KeyIdentity::of(spec);
+    let place = super::place_of(tenant, Some(&spec.region));
+    let (mut accepted, mut kept) = (Vec::new(), Vec::new());
+    for user in users {
+        match user.desired {
+            Ok(desired) => accepted.push((user.object, user.uid, desired)),
+            Err(rules) => kept.push(KeptUser { object: user.object, queue: user.recorded, rules, paused: user.paused }),
+        }
+    }
+    accepted.sort_by(|a, b| a.0.cmp(&b.0));
+    // Of a shared key the tenant's tags are those that its users agree upon.
+    let mut tags = accepted.first().map_or_else(|| tenant.spec.tags.clone(), |(_, _, first)| first.declared_tags.clone());
+    tags.retain(|key, value| accepted.iter().all(|(_, _, user)| user.declared_tags.get(key) == Some(value)));
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    tags.extend(owner_tags(cluster_id, uid, &name, &spec.tenant, &spec.sensitivity_tier));
+    DesiredKey {
+        alias: identity.alias(cluster_id, identity.generation_of(&name).unwrap_or(1)),
+        description: description(&identity),
+        tags,
+        access: KeyAccess {
+            operator: operator_role.clone(),
+            administrators: roles(&tenant.spec.key_administrators),
+            break_glass: roles(&tenant.spec.break_glass_administrators),
+            users: Vec::new(),
+            suspended: tenant.spec.access == TenantAccess::Suspended,
+            place: place.clone(),
+        },
+        users: accepted
+            .iter()
+            .map(|(object, uid, user)| DesiredUser {
+                namespace: object.namespace.clone(),
+                name: object.name.clone(),
+                uid: uid.clone(),
+                access: user.access.clone(),
+                needs_approval: user.needs_approval,
+            })
+            .collect(),
+        approvals,
+        kept,
+        rotation_period_days: accepted.iter().map(|(_, _, user)| user.rotation_period_days).min(),
+        rotate_requested_at: accepted.iter().filter_map(|(_, _, user)| user.rotate_requested_at).max(),
+        deletion_window_days: tier.map_or(30, |tier| tier.spec.key.deletion_window_days),
+        deletion_policy: spec.deletion_policy,
+        name,
+        place,
+    }
+}
+
+fn description(identity: &KeyIdentity) -> String {
+    let what = identity.queue.as_ref().map_or_else(|| "queues".to_owned(), |queue| format!("queue {queue}"));
+    format!("{what} of tenant {}, tier {}, managed by encrypted-queue-operator", identity.tenant, identity.sensitivity_tier)
+}
+
+/// The schema admits only role ARNs here; one that does not parse is left out rather than written into a policy.
+fn roles(arns: &[String]) -> BTreeSet<RoleArn> {
+    arns.iter().filter_map(|arn| RoleArn::parse(arn).ok()).collect()
+}

@@ -1,0 +1,104 @@
+//! What a queue's siblings decide about it: whether there is room for it, and which key is its own. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{KeyIdentity, place_of};
+use crate::api::conditions::types;
+use crate::api::queue_key::NamespacedName;
+use crate::api::sensitivity_tier::KeyScope;
+use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
+
+/// Namespace and name of a queue's object.
+pub fn object_name(queue: &EncryptedQueue) -> NamespacedName {
+    let metadata = &queue.metadata;
+    NamespacedName { namespace: metadata.namespace.clone().unwrap_or_default(), name: metadata.name.clone().unwrap_or_default() }
+}
+
+/// Whether the tenant's limit leaves room for a queue. Queues are counted by age, so that a new one never pushes an old one out.
+pub fn within_limit<'a>(object: &EncryptedQueue, tenant: &Tenant, queues: impl IntoIterator<Item = &'a EncryptedQueue>) -> bool {
+    let Some(limit) = tenant.spec.limits.queues else { return true };
+    let age = |queue: &EncryptedQueue| (queue.metadata.creation_timestamp.as_ref().map(|Time(created)| *created), object_name(queue));
+    let own = age(object);
+    let older = queues.into_iter().filter(|queue| queue.spec.tenant == object.spec.tenant && age(queue) < own).count();
+    older < usize::try_from(limit).unwrap_or(0)
+}
+
+/// Generation of a queue's key: the recorded key's, else that of the newest key of its identity, else the first; of a shared key that has no room for
+/// it, the next.
+pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &SensitivityTier, keys: impl IntoIterator<Item = &'a QueueKey>) -> u32 {
+    let identity = KeyIdentity {
+        tenant: object.spec.tenant.clone(),
+        sensitivity_tier: object.spec.sensitivity_tier.clone(),
+        region: place_of(tenant, object.spec.region.as_deref()).region,
+        queue: (tier.spec.key.scope == KeyScope::Queue).then(|| object_name(object)),
+    };
+    let generation_of = |key: &QueueKey| identity.generation_of(key.metadata.name.as_deref()?);
+    let keys: Vec<(u32, &QueueKey)> = keys.into_iter().filter_map(|key| Some((generation_of(key)?, key))).collect();
+    let newest = keys.iter().map(|(generation, _)| *generation).max().unwrap_or(1);
+    let recorded = object.status.as_ref().and_then(|status| status.key.as_ref()).and_then(|key| key.name.rsplit('-').next()?.parse().ok());
+    let chosen = recorded.unwrap_or(newest);
+    let full = keys.iter().any(|(generation, key)| *generation == chosen && has_no_room_for(key, object));
+    if full { newest + 1 } else { chosen }
+}
+
+fn has_no_room_for(key: &QueueKey, object: &EncryptedQueue) -> bool {
+    let (Some(status), name) = (&key.status, object_name(object)) else { return false };
+    let is_full = status.conditions.iter().any(|condition| condition.type_ == types::READY && condition.reason == Reason::KeyFull.as_str());
+    is_full && !status.users.iter().any(|user| user.namespace == name.namespace && user.name == name.name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_recorded_key_comes_before_the_newest_and_the_first() {
+        let principals = json!([{"role": "arn:aws:iam::111122223333:role/acme-x"}]);
+        let mut queue: EncryptedQueue = serde_json::from_value(json!({
+            "apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "EncryptedQueue", "metadata": {"namespace": "acme-prod", "name": "orders"},
+            "spec": {"tenant": "acme", "sensitivityTier": "internal", "producers": principals, "consumers": principals},
+        }))
+        .unwrap();
+        let tenant: Tenant = serde_json::from_value(json!({
+            "apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "acme"},
+            "spec": {
+                "namespaces": {"names": ["acme-prod"]}, "aws": {"accountId": "111122223333", "regions": ["eu-west-1"]},
+                "sensitivityTiers": ["internal"], "principals": {},
+            },
+        }))
+        .unwrap();
+        let tier: SensitivityTier = serde_json::from_value(json!({
+            "apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "SensitivityTier", "metadata": {"name": "internal"},
+            "spec": {"key": {"scope": "Tenant"}},
+        }))
+        .unwrap();
+        let identity = |tenant: &str| KeyIdentity {
+            tenant: tenant.to_owned(),
+            sensitivity_tier: "internal".to_owned(),
+            region: "eu-west-1".to_owned(),
+            queue: None,
+        };
+        let key = |tenant: &str, generation: u32, status: serde_json::Value| -> QueueKey {
+            serde_json::from_value(json!({
+                "apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "QueueKey", "metadata": {"name": identity(tenant).object_name(generation)},
+                "spec": {"tenant": tenant, "sensitivityTier": "internal", "region": "eu-west-1", "scope": "Tenant"}, "status": status,
+            }))
+            .unwrap()
+        };
+        let mut keys = vec![key("acme", 2, json!({})), key("acme", 11, json!({})), key("globex", 40, json!({}))];
+        assert_eq!(key_generation(&queue, &tenant, &tier, []), 1);
+        assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 11);
+        queue.status = Some(serde_json::from_value(json!({"key": {"name": identity("acme").object_name(2)}})).unwrap());
+        assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 2);
+        let condition = json!({"type": "Ready", "status": "False", "reason": "KeyFull", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        keys[0] = key("acme", 2, json!({"conditions": [condition]}));
+        assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 12, "no room: the next key");
+        let user = json!({"namespace": "acme-prod", "name": "orders", "uid": "u", "grantsSha256": "0"});
+        keys[0] = key("acme", 2, json!({"conditions": [condition], "users": [user]}));
+        assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 2, "who is in stays");
+    }
+}

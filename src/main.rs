@@ -1,0 +1,39 @@
+//! `encrypted-queue`: parses the arguments and hands over to the command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use encrypted_queue::commands::{approve, crds, explain, plan, run};
+
+/// Keeps every SQS queue encrypted under the right KMS key, for exactly the declared principals.
+#[derive(Parser)]
+#[command(name = "encrypted-queue", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Approve(approve::Arguments),
+    /// Print the CustomResourceDefinitions.
+    Crds(crds::Arguments),
+    /// Run the controllers.
+    Run(Box<run::Arguments>),
+    Explain(explain::Arguments),
+    Plan(plan::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result: Result<ExitCode, Box<dyn std::error::Error>> = match Cli::parse().command {
+        Command::Approve(arguments) => approve::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Crds(arguments) => crds::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Run(arguments) => run::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Plan(arguments) => plan::run(&arguments).map_err(Into::into),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,216 @@
+//! Status of an EncryptedQueue.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::End;
+use crate::api::conditions::{Finding, merge, summarise, types};
+use crate::api::encrypted_queue::{EncryptedQueueStatus, KeyReference, QueueReference};
+use crate::api::sensitivity_tier::Others;
+use crate::api::{QueueKeyStatus, Reason};
+use crate::desired::{DesiredQueue, QueueSide, Violation, cost};
+use crate::plan::queue::applied_sha256;
+use crate::plan::state::QueueState;
+use crate::plan::{Hold, ObservedQueue};
+
+/// What a pass over a queue knows at its end.
+pub struct QueuePass<'a> {
+    /// What it should be, or what forbids it.
+    pub desired: Result<&'a DesiredQueue, &'a [Violation]>,
+    /// What it is.
+    pub observed: &'a ObservedQueue,
+    /// Why the pass ended.
+    pub end: &'a End,
+    /// Its key's status.
+    pub key: Option<&'a QueueKeyStatus>,
+    /// What differs while the object is paused; None: it is not.
+    pub paused: Option<&'a [String]>,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+    /// Value of the check-now annotation that this pass served.
+    pub checked_now: Option<String>,
+    /// What status records when a refused or paused queue satisfies the rules.
+    pub kept_sha256: Option<String>,
+    /// The object's generation.
+    pub generation: Option<i64>,
+}
+
+/// Which condition an obstacle belongs to.
+fn condition_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::WaitingForKey
+        | Reason::SearchingForKey
+        | Reason::KeyConflict
+        | Reason::AmbiguousOwnership
+        | Reason::KeyUnusable
+        | Reason::PrincipalInvalid
+        | Reason::PrincipalDeleted
+        | Reason::RotationsUsedUp => types::KEY_READY,
+        Reason::AwaitingApproval => types::ACCESS_IN_SYNC,
+        _ => types::QUEUE_READY,
+    }
+}
+
+impl QueuePass<'_> {
+    /// The status to write.
+    pub fn status(&self, previous: &EncryptedQueueStatus, now: Timestamp) -> EncryptedQueueStatus {
+        let mut status = previous.clone();
+        status.observed_generation = self.generation;
+        status.checked_now = self.checked_now.clone().or(status.checked_now);
+        status.created_at = self.observed.created_at.map(MicroTime);
+        if let Ok(desired) = self.desired {
+            self.references(desired, &mut status);
+        }
+        status.applied_sha256 = self.applied();
+        status.applied_tag_keys = self.applied_tag_keys();
+        let findings = self.findings();
+        let ready = self.desired.map_or_else(|_| String::new(), ready_message);
+        let all: Vec<Finding> = summarise(&findings, &ready).into_iter().chain(findings).collect();
+        status.conditions = merge(&previous.conditions, &all, self.generation, now);
+        status
+    }
+
+    fn complete(&self) -> bool {
+        // A queue waits for its first second with everything applied.
+        match self.end {
+            End::Complete => true,
+            End::Held(hold) => hold.reason == Reason::WaitingForQueue,
+            End::Failed { .. } => false,
+        }
+    }
+
+    /// True or absent: a record that does not hold would hide what differs.
+    fn applied(&self) -> Option<String> {
+        if !self.complete() || self.deleting {
+            return None;
+        }
+        if self.desired.is_err() || self.paused.is_some() {
+            return self.kept_sha256.clone();
+        }
+        let key_arn = self.observed.key.as_ref().and_then(|key| key.arn.as_deref())?;
+        Some(applied_sha256(self.desired.ok()?, key_arn))
+    }
+
+    /// Until everything is applied, of any tag that may have been written: it is removed when nobody wants it.
+    fn applied_tag_keys(&self) -> Vec<String> {
+        match self.desired {
+            Ok(desired) if self.complete() && !self.deleting && self.paused.is_none() => desired.tags.keys().cloned().collect(),
+            _ => self.observed.applied_tag_keys.clone(),
+        }
+    }
+
+    fn references(&self, desired: &DesiredQueue, status: &mut EncryptedQueueStatus) {
+        let reference = |side: &QueueSide, found: &QueueState| QueueReference {
+            name: side.arn.name().to_owned(),
+            url: found.url.clone(),
+            arn: side.arn.to_string(),
+        };
+        if let Some(found) = self.observed.source.present() {
+            status.queue = Some(reference(&desired.source, found));
+        }
+        if let Some((side, found)) = desired.dead_letter.as_ref().zip(self.observed.dead_letter.present()) {
+            status.dead_letter_queue = Some(reference(side, found));
+        }
+        if self.observed.key.is_some() {
+            let (arn, alias) = self.key.map_or((None, None), |key| (key.arn.clone(), key.alias.clone()));
+            status.key = Some(KeyReference { name: desired.key_name.clone(), arn, alias });
+        }
+        let requests = cost::requests_a_month(&desired.access, desired.data_key_reuse_seconds);
+        status.estimated_monthly_usd = Some(cost::dollars(cost::micro_usd_a_month(requests, desired.key.queue.is_some())));
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let accepted = match self.desired {
+            Ok(_) => Finding::of(types::ACCEPTED, Reason::Accepted, "the declaration satisfies its tenant and tier"),
+            Err(violations) => {
+                let all = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                Finding::of(types::ACCEPTED, violations.first().map_or(Reason::Pending, |first| first.reason), all)
+            }
+        };
+        let steps = [
+            (types::KEY_READY, Reason::KeyAvailable, "the key is enabled and grants the declared access"),
+            (types::QUEUE_READY, Reason::QueueAvailable, "the queue has the declared settings"),
+            (types::ACCESS_IN_SYNC, Reason::InSync, "the policies hold exactly the declared access"),
+        ];
+        std::iter::once(accepted).chain(steps.map(|(type_, fine, message)| self.step(type_, fine, message))).collect()
+    }
+
+    /// Whether the key's policy holds the declared grants.
+    fn granted(&self) -> bool {
+        let holds = self.observed.key.as_ref().and_then(|key| key.holds.as_deref());
+        self.desired.is_ok_and(|desired| holds == Some(desired.access.sha256().as_str()))
+    }
+
+    /// Which condition the obstacle belongs to: what a queue waits for before its grants are there is its key, whatever the reason.
+    fn obstructed(&self) -> Option<&'static str> {
+        Some(match self.end {
+            End::Complete => return None,
+            End::Held(Hold { reason: reason @ (Reason::QueueConflict | Reason::AwaitingApproval), .. }) => condition_of(*reason),
+            End::Held(_) if !self.deleting && !self.granted() => types::KEY_READY,
+            End::Held(Hold { reason, .. }) | End::Failed { reason, .. } => condition_of(*reason),
+        })
+    }
+
+    fn step(&self, type_: &'static str, fine: Reason, message: &str) -> Finding {
+        let (obstacle, obstructed) = (self.end.obstacle(), self.obstructed());
+        match obstacle {
+            Some((reason, message)) if obstructed == Some(type_) => Finding::of(type_, reason, message),
+            _ if self.deleting && type_ == types::QUEUE_READY => Finding::of(type_, Reason::Deleting, "the object is being deleted"),
+            _ if self.paused.is_some() && type_ == types::QUEUE_READY => {
+                Finding::of(type_, Reason::Paused, paused_message(self.paused.unwrap_or_default()))
+            }
+            _ if self.desired.is_err() => Finding::unknown(type_, Reason::Pending, "not applied while the declaration is not accepted"),
+            _ if !self.complete() && obstructed.is_some_and(|before| comes_after(type_, before)) => {
+                Finding::unknown(type_, Reason::Pending, "not known until what comes before is done")
+            }
+            _ if type_ == types::KEY_READY && !self.granted() => {
+                Finding::unknown(type_, Reason::WaitingForKey, "the key does not grant the declared access yet")
+            }
+            _ if type_ == types::KEY_READY => self.key_usable().unwrap_or_else(|| Finding::of(type_, fine, message)),
+            _ if type_ == types::ACCESS_IN_SYNC => self.access(message),
+            _ => Finding::of(type_, fine, message),
+        }
+    }
+
+    /// Of what the key's own pass found, what every queue under it suffers from.
+    fn key_usable(&self) -> Option<Finding> {
+        let (reason, message) = self.observed.key.as_ref()?.not_ready.as_ref()?;
+        (*reason == Reason::KeyUnusable).then(|| Finding::of(types::KEY_READY, *reason, message))
+    }
+
+    fn access(&self, message: &str) -> Finding {
+        let Ok(desired) = self.desired else { return Finding::unknown(types::ACCESS_IN_SYNC, Reason::Pending, message) };
+        if self.paused.is_some_and(|differences| !differences.is_empty()) {
+            return Finding::unknown(types::ACCESS_IN_SYNC, Reason::Pending, "not as declared, or not known, while the object is paused");
+        }
+        if desired.access.suspended {
+            return Finding::of(
+                types::ACCESS_IN_SYNC,
+                Reason::TenantSuspended,
+                "the tenant's spec.access is Suspended: nobody may use its queues until it is Active again",
+            );
+        }
+        if desired.access.others == Others::Unstated {
+            let message = "the declared access is granted, but the tier's spec.access.others is Unstated: IAM policies of the account may add to it, and least access cannot be shown";
+            return Finding::of(types::ACCESS_IN_SYNC, Reason::InSync, message);
+        }
+        Finding::of(types::ACCESS_IN_SYNC, Reason::InSync, message)
+    }
+}
+
+fn comes_after(type_: &str, other: &str) -> bool {
+    let order = [types::KEY_READY, types::QUEUE_READY, types::ACCESS_IN_SYNC];
+    let at = |wanted: &str| order.iter().position(|known| *known == wanted);
+    at(type_) > at(other)
+}
+
+fn paused_message(differences: &[String]) -> String {
+    if differences.is_empty() {
+        return "the object is paused; nothing differs in AWS as far as it was compared".to_owned();
+    }
+    format!("the object is paused; not done: {}", differences.join("; "))
+}
+
+fn ready_message(desired: &DesiredQueue) -> String {
+    format!("queue {} is encrypted under its own key and admits exactly the declared principals", desired.source.arn.name())
+}

@@ -1,0 +1,166 @@
+//! Which of the declared access a key's policy holds now: all of it, unless it waits for an approval or KMS does not know a principal. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::observed::ObservedKey;
+use crate::api::queue_key::{KeyUser, NamespacedName};
+use crate::desired::{DesiredKey, DesiredUser};
+use crate::names::{RoleArn, sha256_hex};
+use crate::policy::access::{Grant, KeyAccess, Principal, QueueAccess};
+use crate::policy::{key_policy, limits};
+
+/// Hash that an AccessApproval names: it fits these grants of this queue on this key since its last narrowing, and nothing else.
+pub fn approval_sha256(queue_key: &str, access_revision: i64, access: &QueueAccess) -> String {
+    let canonical = format!(
+        "encryptedqueue.dev/approval/v1\n{queue_key}\n{access_revision}\n{}\n{}\n{}",
+        access.queue,
+        access.dead_letter_queue.as_ref().map_or("", |arn| arn.as_str()),
+        lines(access).into_keys().collect::<Vec<_>>().join("\n")
+    );
+    sha256_hex(&canonical)
+}
+
+/// Access that waits for an approval.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pending {
+    /// The queue's object.
+    pub object: NamespacedName,
+    /// The hash to approve.
+    pub sha256: String,
+    /// Who would gain what.
+    pub gains: Vec<String>,
+    /// Who loses what.
+    pub losses: Vec<String>,
+}
+
+/// What the key's policy should hold now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Held {
+    /// The access to render.
+    pub access: KeyAccess,
+    /// The accepted users with what is held for them.
+    pub users: Vec<KeyUser>,
+    /// What waits.
+    pub pending: Vec<Pending>,
+    /// Approvals that let something in that was not there: names and approvers.
+    pub approvals: Vec<(String, String)>,
+    /// To record before the policy is written, if a recorded grant goes: an approval that came before must not bring it back.
+    pub narrowed: Option<Vec<KeyUser>>,
+    /// Whether a recorded grant goes.
+    pub loses: bool,
+    /// Newcomers for whom the key policy has no room: they need another key.
+    pub without_room: Vec<NamespacedName>,
+}
+
+fn lines(access: &QueueAccess) -> BTreeMap<String, Grant> {
+    access.effective_grants().into_iter().map(|grant| (grant.to_string(), grant)).collect()
+}
+
+/// Whether a grant is to one of these roles.
+pub fn is_to(grant: &Grant, roles: &BTreeSet<RoleArn>) -> bool {
+    matches!(&grant.principal, Principal::Role(role) if roles.contains(role))
+}
+
+/// Decides what the key's policy should hold.
+pub fn held(desired: &DesiredKey, observed: &ObservedKey) -> Held {
+    let mut held = Held {
+        access: desired.access.clone(),
+        users: Vec::new(),
+        pending: Vec::new(),
+        approvals: Vec::new(),
+        narrowed: None,
+        loses: false,
+        without_room: Vec::new(),
+    };
+    let mut narrowed = observed.users.clone();
+    for user in &desired.users {
+        let access = user.access.clone().retain(|grant| !is_to(grant, &observed.refused));
+        let refused = access.grants.len() < user.access.grants.len();
+        if refused && observed.key_id.is_none() {
+            // Nothing is made for a queue that cannot be as declared.
+            continue;
+        }
+        let decision = decide(desired, observed, user, &access);
+        if let Some(narrower) = &decision.narrowed
+            && let Some(recorded) = narrowed.iter_mut().find(|recorded| user.is(recorded))
+        {
+            *recorded = narrower.clone();
+            held.narrowed = Some(Vec::new());
+        }
+        held.loses |= decision.loses;
+        held.pending.extend(decision.pending);
+        held.approvals.extend(decision.approval);
+        if !decision.access.grants.is_empty() || access.grants.is_empty() {
+            held.users.push(user.record(&decision.access));
+            held.access.users.push(decision.access);
+        }
+    }
+    if held.narrowed.is_some() {
+        held.narrowed = Some(narrowed);
+    }
+    make_room(&mut held, observed);
+    held
+}
+
+/// Who comes last goes first, and never someone who is in: a key that is full delays nobody but newcomers.
+fn make_room(held: &mut Held, observed: &ObservedKey) {
+    let longest_id = "encryptedqueue.dev/".len() + 64;
+    while held.users.len() > 1 && !limits::check_key(&key_policy::render(&held.access, &"x".repeat(longest_id))).is_empty() {
+        let is_new = |user: &KeyUser| !observed.users.iter().any(|known| known.namespace == user.namespace && known.name == user.name);
+        let Some(last) = held.users.iter().rposition(is_new) else { return };
+        let user = held.users.remove(last);
+        held.access.users.remove(last);
+        held.pending.retain(|pending| pending.object.namespace != user.namespace || pending.object.name != user.name);
+        held.without_room.push(NamespacedName { namespace: user.namespace, name: user.name });
+    }
+}
+
+struct Decision {
+    access: QueueAccess,
+    pending: Option<Pending>,
+    approval: Option<(String, String)>,
+    narrowed: Option<KeyUser>,
+    loses: bool,
+}
+
+fn decide(desired: &DesiredKey, observed: &ObservedKey, user: &DesiredUser, access: &QueueAccess) -> Decision {
+    if !user.needs_approval {
+        return Decision { access: access.clone(), pending: None, approval: None, narrowed: None, loses: false };
+    }
+    let wanted = lines(access);
+    let applied = applied_lines(observed, user, access, &wanted);
+    let gains: Vec<String> = wanted.keys().filter(|line| !applied.contains(*line)).cloned().collect();
+    let losses: Vec<String> = applied.iter().filter(|line| !wanted.contains_key(*line)).cloned().collect();
+    let sha256 = approval_sha256(&desired.name, observed.access_revision, access);
+    let approval = desired.approvals.iter().find(|approval| {
+        let fits = approval.grants_sha256 == sha256 && approval.queue.as_ref().is_none_or(|queue| *queue == user.object());
+        fits && observed.approval.as_ref() != Some(&approval.name)
+    });
+    let remaining = access.clone().retain(|grant| applied.contains(&grant.to_string()));
+    let narrows = !losses.is_empty();
+    let narrowed = narrows.then(|| user.record(&remaining));
+    match approval {
+        _ if gains.is_empty() => Decision { access: access.clone(), pending: None, approval: None, narrowed, loses: narrows },
+        // The whole change is approved as it was planned: it is recorded when it is done.
+        Some(approval) => {
+            let approval = Some((approval.name.clone(), approval.approved_by.clone()));
+            Decision { access: access.clone(), pending: None, approval, narrowed: None, loses: narrows }
+        }
+        None => Decision {
+            access: remaining,
+            pending: Some(Pending { object: user.object(), sha256, gains, losses }),
+            approval: None,
+            narrowed,
+            loses: narrows,
+        },
+    }
+}
+
+/// What is recorded as applied. A record of before the tier asked for approvals has a hash only, which tells if it is that of the declared access.
+fn applied_lines(observed: &ObservedKey, user: &DesiredUser, access: &QueueAccess, wanted: &BTreeMap<String, Grant>) -> BTreeSet<String> {
+    let Some(recorded) = observed.users.iter().find(|recorded| user.is(recorded)) else { return BTreeSet::new() };
+    if recorded.approved_grants.is_empty() && recorded.grants_sha256 == access.sha256() {
+        return wanted.keys().cloned().collect();
+    }
+    recorded.approved_grants.iter().cloned().collect()
+}

@@ -1,0 +1,365 @@
+//! What to do next about a QueueKey that queues use.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::{Hold, KeyAction};
+use super::grants::{Held, held};
+use super::observed::{FoundKey, NonceRecord, ObservedKey, Seen};
+use super::paused::only_narrowing;
+use super::queue::with_keys;
+use super::rotation::plan_rotation_on_demand;
+use super::state::{KeyLifecycle, KeyState, Tags};
+use crate::api::Reason;
+use crate::api::labels::{TAG_CLUSTER, TAG_NONCE, TAG_OBJECT, TAG_TENANT};
+use crate::api::queue_key::{KeyUser, NamespacedName};
+use crate::api::sensitivity_tier::Others;
+use crate::desired::{DesiredKey, owner_tags_match, tag_changes};
+use crate::names::{QueueArn, sha256_hex};
+use crate::policy::access::{Grant, KeyAccess, QueueAccess};
+use crate::policy::document::Document;
+use crate::policy::{equivalence, key_policy, read_back};
+
+/// Version of what [`applied_sha256`] covers.
+const FORMAT: u32 = 1;
+/// Pause between two looks for what AWS tells late.
+pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+/// How far the clock of KMS may be behind the operator's.
+pub(super) const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// Digit of a hash that no grants have.
+const NOT_HELD: &str = "0";
+
+/// How long the tags of a key made just before a crash may take to become visible.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SearchWindow(pub SignedDuration);
+
+/// Hash of all that a key should be in AWS now.
+pub fn applied_sha256(desired: &DesiredKey, observed: &ObservedKey, nonce: &str) -> String {
+    hash(desired, &held(desired, observed), nonce)
+}
+
+fn hash(desired: &DesiredKey, held: &Held, nonce: &str) -> String {
+    let policy = key_policy::render(&held.access, &policy_id(nonce)).to_json();
+    let kept: Vec<String> = desired.kept.iter().map(|kept| format!("{} {:?} {:?}", kept.object, kept.queue, kept.rules)).collect();
+    let canonical = serde_json::json!([FORMAT, desired.alias, desired.tags, policy, kept, desired.rotation_period_days]);
+    sha256_hex(&canonical.to_string())
+}
+
+fn policy_id(nonce: &str) -> String {
+    format!("encryptedqueue.dev/{nonce}")
+}
+
+/// Decides what to do next; empty: everything is as declared.
+pub fn plan_key(desired: &DesiredKey, observed: &ObservedKey, window: SearchWindow, now: Timestamp) -> Vec<KeyAction> {
+    let held = held(desired, observed);
+    let (Some(id), Some(nonce)) = (&observed.key_id, &observed.nonce) else {
+        let creation = plan_creation(desired, &held, observed, window, now);
+        let begins = matches!(creation.as_slice(), [KeyAction::RecordNonce | KeyAction::CreateKey { .. }]);
+        // Nothing is made before someone may use it.
+        return if begins && held.users.is_empty() { vec![awaiting_approval(desired, &held).unwrap_or_else(nobody_accepted)] } else { creation };
+    };
+    if let Some(users) = &held.narrowed {
+        return vec![KeyAction::RecordUsers { users: users.clone(), access_revision: observed.access_revision + 1, approval: None }];
+    }
+    let recorded = !observed.check && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == hash(desired, &held, &nonce.nonce));
+    if recorded && same_users(&users_after(desired, &held, &observed.users), &observed.users) {
+        return last(desired, &held, observed, id, window, now);
+    }
+    match &observed.state {
+        Seen::NotRead => vec![KeyAction::ReadKey { id: id.clone() }],
+        Seen::Absent => {
+            let message = format!("key {id} no longer exists in KMS; messages under it cannot be read any more");
+            vec![KeyAction::Hold(Hold::new(Reason::KeyUnusable, message))]
+        }
+        Seen::Present(state) if !owner_tags_match(&state.tags, &desired.tags) => {
+            let message = format!("by its tags key {id} {}; give it the tags of this object back", said_owner(&state.tags));
+            vec![KeyAction::Hold(Hold::new(Reason::KeyConflict, message))]
+        }
+        Seen::Present(state) => {
+            let changes = plan_changes(desired, &held, observed, state, &nonce.nonce);
+            let changes = if desired.is_paused() { only_narrowing(desired, state, changes) } else { changes };
+            let changes = if changes.is_empty() { last(desired, &held, observed, id, window, now) } else { changes };
+            forget_first(changes, desired, &held, observed, state)
+        }
+    }
+}
+
+/// No key is made for queues that are refused or paused.
+fn nobody_accepted() -> KeyAction {
+    KeyAction::Hold(Hold::new(Reason::Pending, "none of the queues that use the key is accepted; it is made once one is"))
+}
+
+/// What comes once the key is as it can be: rotation on demand, and what someone is waited for.
+fn last(desired: &DesiredKey, held: &Held, observed: &ObservedKey, id: &str, window: SearchWindow, now: Timestamp) -> Vec<KeyAction> {
+    let rotation = plan_rotation_on_demand(desired, observed, id, window, now);
+    if !rotation.is_empty() {
+        return rotation;
+    }
+    full(held).or_else(|| awaiting_approval(desired, held)).into_iter().collect()
+}
+
+fn full(held: &Held) -> Option<KeyAction> {
+    let names = held.without_room.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let message = format!("the key policy has no room for {names}: another key is made for them");
+    (!names.is_empty()).then(|| KeyAction::Hold(Hold::new(Reason::KeyFull, message)))
+}
+
+fn awaiting_approval(desired: &DesiredKey, held: &Held) -> Option<KeyAction> {
+    let first = held.pending.first()?;
+    let (name, more) = (&desired.name, held.pending.len() - 1);
+    let others = if more > 0 { format!(" (and {more} more queues)") } else { String::new() };
+    let message = format!(
+        "access of {} waits for an approval{others}: {}; a security officer runs `encrypted-queue approve {name}`",
+        first.object,
+        first.gains.join(", ")
+    );
+    Some(KeyAction::Hold(Hold::new(Reason::AwaitingApproval, message)))
+}
+
+/// Until the key's id is recorded: look for an earlier key, write a nonce, make the key once, write which it is.
+pub(super) fn plan_creation(desired: &DesiredKey, held: &Held, observed: &ObservedKey, window: SearchWindow, now: Timestamp) -> Vec<KeyAction> {
+    match (&observed.nonce, &observed.by_alias) {
+        // Made by this pass, or found: write it down before anything else.
+        _ if observed.state.present().is_some() => record(desired, held, observed),
+        _ if observed.state == Seen::Absent => {
+            // KMS tells of a new key late.
+            vec![KeyAction::Hold(Hold::until(Reason::SearchingForKey, "KMS lists a key that it does not show yet", now + LOOK_AGAIN))]
+        }
+        (None, Seen::NotRead) => vec![KeyAction::FindByAlias { alias: desired.alias.clone() }],
+        (None, Seen::Present(found)) => take_back(desired, found),
+        (None, Seen::Absent) => vec![KeyAction::RecordNonce],
+        (Some(nonce), _) if nonce.fresh => vec![create(desired, held, &nonce.nonce)],
+        (Some(nonce), _) => search(desired, observed, nonce, window, now),
+    }
+}
+
+fn record(desired: &DesiredKey, held: &Held, observed: &ObservedKey) -> Vec<KeyAction> {
+    let (Some(state), nonce) = (observed.state.present(), observed.nonce.as_ref()) else { return Vec::new() };
+    if nonce.is_some_and(|nonce| !bears_marks(state, nonce)) {
+        return ambiguous(&[&state.metadata.id]);
+    }
+    let nonce = state.tags.get(TAG_NONCE).cloned().or_else(|| nonce.map(|n| n.nonce.clone())).unwrap_or_default();
+    let holds = Document::parse(&state.policy).is_ok_and(|policy| equivalence::equivalent(&policy, &policy_for(desired, held, state, &nonce)));
+    let users = if holds { users_after(desired, held, &observed.users) } else { Vec::new() };
+    let approval = held.approvals.first().filter(|_| holds).cloned();
+    let mut actions = vec![KeyAction::RecordKey { id: state.metadata.id.clone(), arn: state.metadata.arn.clone(), nonce, users, approval }];
+    actions.extend(mark_approvals(held).filter(|_| holds));
+    actions
+}
+
+/// Tags alone can be forged: a key is this object's when nonce, description, policy id and age agree as well.
+fn bears_marks(state: &KeyState, nonce: &NonceRecord) -> bool {
+    let policy_fits = Document::parse(&state.policy).is_ok_and(|policy| policy.id == Some(policy_id(&nonce.nonce)));
+    let is_younger = state.metadata.created_at.is_none_or(|created| created + CLOCK_SKEW >= nonce.started_at);
+    state.tags.get(TAG_NONCE) == Some(&nonce.nonce) && state.metadata.description.contains(&nonce.nonce) && policy_fits && is_younger
+}
+
+fn take_back(desired: &DesiredKey, found: &FoundKey) -> Vec<KeyAction> {
+    if owner_tags_match(&found.tags, &desired.tags) {
+        return vec![KeyAction::ReadKey { id: found.metadata.id.clone() }];
+    }
+    let owner = said_owner(&found.tags);
+    let message = format!("alias {} points at key {}, which {owner}; delete the alias if nothing needs it", desired.alias, found.metadata.id);
+    vec![KeyAction::Hold(Hold::new(Reason::KeyConflict, message))]
+}
+
+fn said_owner(tags: &Tags) -> String {
+    match (tags.get(TAG_OBJECT), tags.get(TAG_CLUSTER)) {
+        (Some(object), Some(cluster)) => format!("belongs to {object} of cluster {cluster}"),
+        _ => "is not managed by this operator".to_owned(),
+    }
+}
+
+fn create(desired: &DesiredKey, held: &Held, nonce: &str) -> KeyAction {
+    let mut tags = desired.tags.clone();
+    tags.insert(TAG_NONCE.to_owned(), nonce.to_owned());
+    KeyAction::CreateKey {
+        policy: key_policy::render(&held.access, &policy_id(nonce)).to_json(),
+        tags,
+        description: format!("{} ({nonce})", desired.description),
+    }
+}
+
+/// A nonce without a key: a crash lies in between, and a key may exist. Its tags are looked for until they must be visible.
+fn search(desired: &DesiredKey, observed: &ObservedKey, nonce: &NonceRecord, window: SearchWindow, now: Timestamp) -> Vec<KeyAction> {
+    let Seen::Present(found) = &observed.by_tags else { return vec![find(desired)] };
+    let is_alive = |key: &FoundKey| key.metadata.lifecycle != KeyLifecycle::PendingDeletion;
+    let mut candidates = found.iter().filter(|key| owner_tags_match(&key.tags, &desired.tags) && is_alive(key));
+    match (candidates.next(), candidates.next()) {
+        (None, _) => {
+            let until = nonce.started_at + window.0;
+            if now < until {
+                let message = format!("a key may have been made just before a restart; its tags are looked for until {until}");
+                // Looked for again now and then, so that a key that shows early is not waited for.
+                let again = (now + LOOK_AGAIN).min(until);
+                return vec![KeyAction::Hold(Hold::until(Reason::SearchingForKey, message, again))];
+            }
+            vec![KeyAction::RecordNonce]
+        }
+        (Some(key), None) if key.tags.get(TAG_NONCE) == Some(&nonce.nonce) => vec![KeyAction::ReadKey { id: key.metadata.id.clone() }],
+        (Some(key), None) => ambiguous(&[&key.metadata.id]),
+        (Some(first), Some(second)) => {
+            let rest = candidates.map(|key| &key.metadata.id);
+            ambiguous(&[&first.metadata.id, &second.metadata.id].into_iter().chain(rest).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// By cluster, object and tenant, whatever the nonce: an earlier attempt's key counts too.
+fn find(desired: &DesiredKey) -> KeyAction {
+    let owner = |key: &&str| desired.tags.get(*key).map(|value| ((*key).to_owned(), value.clone()));
+    KeyAction::FindByTags { tags: [TAG_CLUSTER, TAG_OBJECT, TAG_TENANT].iter().filter_map(owner).collect() }
+}
+
+fn ambiguous(ids: &[&String]) -> Vec<KeyAction> {
+    let ids = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
+    let message = format!("keys {ids} carry this object's tags but not all of its marks; remove the tags from those that are not its key");
+    vec![KeyAction::Hold(Hold::new(Reason::AmbiguousOwnership, message))]
+}
+
+/// The policy the key should have: the accepted users' grants, and what the kept users have today, less what the rules no longer admit.
+fn policy_for(desired: &DesiredKey, held: &Held, state: &KeyState, nonce: &str) -> Document {
+    let mut access = held.access.clone();
+    if !desired.kept.is_empty() {
+        add_kept(&mut access, desired, state);
+    }
+    key_policy::render(&access, &policy_id(nonce))
+}
+
+fn add_kept(access: &mut KeyAccess, desired: &DesiredKey, state: &KeyState) {
+    let mut held = held_by_kept(desired, state);
+    for (kept, (queue, dead_letter_queue)) in desired.kept.iter().filter_map(|kept| Some((kept, kept.queue.as_ref()?))) {
+        let grants = held.remove(queue).unwrap_or_default().into_iter();
+        let admitted = grants.filter(|grant| kept.admits(grant));
+        access.users.push(QueueAccess {
+            queue: queue.clone(),
+            dead_letter_queue: dead_letter_queue.clone(),
+            grants: admitted.map(|grant| (grant, String::new())).collect(),
+            others: Others::Deny,
+            suspended: access.suspended,
+        });
+    }
+    access.users.sort_by(|a, b| a.queue.cmp(&b.queue));
+}
+
+/// What the kept users have today, by queue.
+fn held_by_kept(desired: &DesiredKey, state: &KeyState) -> BTreeMap<QueueArn, BTreeSet<Grant>> {
+    let Ok(policy) = Document::parse(&state.policy) else { return BTreeMap::new() };
+    let queues = desired.kept.iter().filter_map(|kept| kept.queue.clone()).collect();
+    read_back::read_key_policy(&policy, &desired.place, &queues).grants
+}
+
+fn plan_changes(desired: &DesiredKey, held: &Held, observed: &ObservedKey, state: &KeyState, nonce: &str) -> Vec<KeyAction> {
+    let id = &state.metadata.id;
+    match &state.metadata.lifecycle {
+        KeyLifecycle::Enabled => {}
+        // A key that is wanted is brought back, never replaced.
+        KeyLifecycle::PendingDeletion => return vec![KeyAction::CancelKeyDeletion { id: id.clone() }],
+        KeyLifecycle::Disabled => return vec![KeyAction::EnableKey { id: id.clone() }],
+        KeyLifecycle::Other(name) => return vec![KeyAction::Hold(Hold::new(Reason::KeyUnusable, format!("key {id} is in state {name}")))],
+    }
+    let mut actions = Vec::new();
+    let policy = policy_for(desired, held, state, nonce);
+    let mut recorded = observed.users.clone();
+    if !Document::parse(&state.policy).is_ok_and(|found| equivalence::equivalent(&found, &policy)) {
+        actions.push(KeyAction::PutKeyPolicy { id: id.clone(), policy: policy.to_json() });
+        recorded = still_held(desired, held, observed, state);
+    }
+    let users = users_after(desired, held, &recorded);
+    if !same_users(&users, &recorded) {
+        let access_revision = observed.access_revision + i64::from(held.loses);
+        actions.push(KeyAction::RecordUsers { users, access_revision, approval: held.approvals.first().cloned() });
+        actions.extend(mark_approvals(held));
+    }
+    actions.extend(state.grants.iter().map(|grant| KeyAction::RevokeGrant {
+        id: id.clone(),
+        grant: grant.id.clone(),
+        grantee: grant.grantee.clone(),
+    }));
+    // Of a key whose users are all paused or refused nothing else is touched.
+    if !desired.users.is_empty() {
+        actions.extend(plan_rest(desired, observed, state, nonce));
+    }
+    actions
+}
+
+/// What status records as applied is true or absent at every moment: the hash, the users whose grants the policy holds, the tags.
+fn forget_first(mut actions: Vec<KeyAction>, desired: &DesiredKey, held: &Held, observed: &ObservedKey, state: &KeyState) -> Vec<KeyAction> {
+    let puts_policy = actions.iter().any(|action| matches!(action, KeyAction::PutKeyPolicy { .. }));
+    let users = if puts_policy { still_held(desired, held, observed, state) } else { observed.users.clone() };
+    let written = actions.iter().filter_map(|action| if let KeyAction::TagKey { tags, .. } = action { Some(tags) } else { None });
+    let tag_keys = with_keys(&observed.applied_tag_keys, written);
+    let is_true = observed.applied_sha256.is_none() && users == observed.users && tag_keys == observed.applied_tag_keys;
+    if !is_true && actions.iter().any(KeyAction::writes_aws) {
+        actions.insert(0, KeyAction::ForgetApplied { users, tag_keys });
+    }
+    actions
+}
+
+fn plan_rest(desired: &DesiredKey, observed: &ObservedKey, state: &KeyState, nonce: &str) -> Vec<KeyAction> {
+    let id = &state.metadata.id;
+    let mut actions = Vec::new();
+    if !state.aliases.contains(&desired.alias) {
+        let (alias, id) = (desired.alias.clone(), id.clone());
+        actions.push(if observed.alias_taken { KeyAction::UpdateAlias { alias, id } } else { KeyAction::CreateAlias { alias, id } });
+    }
+    if let Some(period_days) = desired.rotation_period_days {
+        // Where the endpoint does not report the period, what was last applied counts.
+        let period = state.rotation.period_days.or(observed.rotation_period_days);
+        if !state.rotation.enabled || period != Some(period_days) {
+            actions.push(KeyAction::EnableKeyRotation { id: id.clone(), period_days });
+        }
+    }
+    let mut wanted: Tags = desired.tags.clone();
+    wanted.insert(TAG_NONCE.to_owned(), nonce.to_owned());
+    let (tags, keys) = tag_changes(&wanted, &state.tags, &observed.applied_tag_keys);
+    if !tags.is_empty() {
+        actions.push(KeyAction::TagKey { id: id.clone(), tags });
+    }
+    if !keys.is_empty() {
+        actions.push(KeyAction::UntagKey { id: id.clone(), keys });
+    }
+    actions
+}
+
+fn mark_approvals(held: &Held) -> impl Iterator<Item = KeyAction> {
+    held.approvals.iter().map(|(name, _)| KeyAction::MarkApproval { name: name.clone() })
+}
+
+/// The users whose grants the policy holds once it is written: the accepted ones, and the kept ones as they were recorded.
+fn users_after(desired: &DesiredKey, held: &Held, recorded: &[KeyUser]) -> Vec<KeyUser> {
+    let is_kept = |user: &&KeyUser| desired.kept.iter().any(|kept| is_object(&kept.object, user));
+    let mut users: Vec<KeyUser> = held.users.iter().chain(recorded.iter().filter(is_kept)).cloned().collect();
+    users.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    users
+}
+
+/// The users on record whose grants the policy holds now and after it is written anew. Where approvals are asked for, what was approved stays on record.
+fn still_held(desired: &DesiredKey, held: &Held, observed: &ObservedKey, state: &KeyState) -> Vec<KeyUser> {
+    let after = users_after(desired, held, &observed.users);
+    let held_by_kept = held_by_kept(desired, state);
+    let narrowed = |user: &KeyUser| {
+        desired.kept.iter().filter(|kept| is_object(&kept.object, user)).any(|kept| {
+            let grants = kept.queue.as_ref().and_then(|(queue, _)| held_by_kept.get(queue));
+            grants.is_none_or(|grants| grants.iter().any(|grant| !kept.admits(grant)))
+        })
+    };
+    let stays = |user: &KeyUser| {
+        if after.contains(user) && !narrowed(user) {
+            return Some(user.clone());
+        }
+        let needs_approval = desired.users.iter().any(|declared| declared.needs_approval && declared.is(user));
+        needs_approval.then(|| KeyUser { grants_sha256: NOT_HELD.repeat(64), ..user.clone() })
+    };
+    observed.users.iter().filter_map(stays).collect()
+}
+
+fn is_object(object: &NamespacedName, user: &KeyUser) -> bool {
+    object.namespace == user.namespace && object.name == user.name
+}
+
+fn same_users(wanted: &[KeyUser], recorded: &[KeyUser]) -> bool {
+    wanted.len() == recorded.len() && wanted.iter().all(|user| recorded.contains(user))
+}

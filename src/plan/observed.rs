@@ -1,0 +1,170 @@
+//! What a plan knows: the object's own record, the other objects, and what AWS said.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::state::{KeyMetadata, KeyState, QueueState, Tags};
+use crate::api::queue_key::KeyUser;
+use crate::api::{DeletionPolicy, Reason};
+use crate::names::RoleArn;
+use crate::policy::queue_policy::QueueKind;
+
+/// Something in AWS that may not have been looked at yet.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Seen<T> {
+    /// Not looked at.
+    #[default]
+    NotRead,
+    /// Looked for, and not there.
+    Absent,
+    /// There.
+    Present(T),
+}
+
+impl<T> Seen<T> {
+    /// From the answer of a look-up.
+    pub fn answer(found: Option<T>) -> Self {
+        found.map_or(Self::Absent, Self::Present)
+    }
+
+    /// The value, if it is there.
+    pub fn present(&self) -> Option<&T> {
+        match self {
+            Self::Present(value) => Some(value),
+            Self::NotRead | Self::Absent => None,
+        }
+    }
+}
+
+/// What is known of an EncryptedQueue and its queues.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct ObservedQueue {
+    /// Whether our finalizer is on the object.
+    pub finalizer: bool,
+    /// Its QueueKey, if it exists.
+    pub key: Option<ObservedKeyObject>,
+    /// Hash of what was last applied, from status.
+    pub applied_sha256: Option<String>,
+    /// Tag keys that were last applied, from status.
+    pub applied_tag_keys: Vec<String>,
+    /// URLs, from status.
+    pub source_url: Option<String>,
+    /// URL of the dead-letter queue, from status.
+    pub dead_letter_url: Option<String>,
+    /// When the queue was made, from status.
+    pub created_at: Option<Timestamp>,
+    /// Whether to compare with AWS although the record agrees.
+    pub check: bool,
+    /// The queue.
+    pub source: Seen<QueueState>,
+    /// The dead-letter queue.
+    pub dead_letter: Seen<QueueState>,
+}
+
+impl ObservedQueue {
+    /// One of the two queues.
+    pub fn queue(&self, which: QueueKind) -> &Seen<QueueState> {
+        match which {
+            QueueKind::Source => &self.source,
+            QueueKind::DeadLetter => &self.dead_letter,
+        }
+    }
+
+    /// One of the two queues, to note what was done.
+    pub fn queue_mut(&mut self, which: QueueKind) -> &mut Seen<QueueState> {
+        match which {
+            QueueKind::Source => &mut self.source,
+            QueueKind::DeadLetter => &mut self.dead_letter,
+        }
+    }
+}
+
+/// What a queue needs to know of its QueueKey.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct ObservedKeyObject {
+    /// Its deletion policy.
+    pub deletion_policy: DeletionPolicy,
+    /// ARN of the key, once it exists.
+    pub arn: Option<String>,
+    /// Hash of this queue's grants that the key policy holds.
+    pub holds: Option<String>,
+    /// Whether this queue's access waits for an approval: what is gained.
+    pub awaits_approval: Option<Vec<String>>,
+    /// Roles whose grants are left out, since KMS does not know them.
+    pub refused: BTreeSet<RoleArn>,
+    /// Why it is not Ready, and what a person is told.
+    pub not_ready: Option<(Reason, String)>,
+}
+
+/// A nonce, and whether this very pass wrote it: then no key can have been made with it yet.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct NonceRecord {
+    /// The nonce.
+    pub nonce: String,
+    /// When it was written.
+    pub started_at: Timestamp,
+    /// Written by this pass, and `CreateKey` not sent yet, or refused: no key exists under it.
+    pub fresh: bool,
+}
+
+/// A key that a search found.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct FoundKey {
+    /// Its metadata.
+    pub metadata: KeyMetadata,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// What is known of a QueueKey and its key.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states")]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct ObservedKey {
+    /// Key id, from status.
+    pub key_id: Option<String>,
+    /// ARN, from status.
+    pub arn: Option<String>,
+    /// Nonce, from status.
+    pub nonce: Option<NonceRecord>,
+    /// Users whose grants the policy holds, from status.
+    pub users: Vec<KeyUser>,
+    /// Access revision, from status.
+    pub access_revision: i64,
+    /// The approval that was last applied, from status.
+    pub approval: Option<String>,
+    /// Roles that KMS refused in this pass.
+    pub refused: BTreeSet<RoleArn>,
+    /// Hash of what was last applied, from status.
+    pub applied_sha256: Option<String>,
+    /// Tag keys that were last applied, from status.
+    pub applied_tag_keys: Vec<String>,
+    /// Rotation period that was last applied, from status: some endpoints do not report it.
+    pub rotation_period_days: Option<i32>,
+    /// Latest request for rotation that was served, from status.
+    pub rotation_served: Option<Timestamp>,
+    /// The request that an on-demand rotation was begun for and that is not served yet, from status.
+    pub rotation_serving: Option<Timestamp>,
+    /// When an on-demand rotation was last begun, from status.
+    pub rotation_started: Option<Timestamp>,
+    /// Whether this very pass wrote `rotation_started`.
+    pub rotation_start_is_fresh: bool,
+    /// On-demand rotations so far, from status.
+    pub rotations_on_demand: i32,
+    /// Whether to compare with AWS although the record agrees.
+    pub check: bool,
+    /// The key its alias points at.
+    pub by_alias: Seen<FoundKey>,
+    /// Whether the alias was found taken when it was to be made.
+    pub alias_taken: bool,
+    /// Keys with this object's tags.
+    pub by_tags: Seen<Vec<FoundKey>>,
+    /// The key.
+    pub state: Seen<KeyState>,
+    /// Times of past on-demand rotations.
+    pub rotations: Seen<Vec<Timestamp>>,
+    /// Queues of the account and Region that point at the key.
+    pub queues_under_key: Seen<Vec<String>>,
+    /// Whether its deletion was scheduled by this pass.
+    pub scheduled: bool,
+}

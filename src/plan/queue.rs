@@ -1,0 +1,312 @@
+//! What to do next about an EncryptedQueue.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::{Hold, QueueAction, QueueLocator};
+use super::grants::is_to;
+use super::observed::{ObservedQueue, Seen};
+use super::state::{Attributes, QueueState, Tags};
+use crate::api::Reason;
+use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT};
+use crate::api::queue_key::QueueKeySpec;
+use crate::api::reasons::Class;
+use crate::desired::{DesiredQueue, POLICY, QueueSide, owner_tags_match, tag_changes};
+use crate::names::{RoleArn, sha256_hex};
+use crate::policy::access::QueueAccess;
+use crate::policy::document::Document;
+use crate::policy::queue_policy::QueueKind;
+use crate::policy::{equivalence, queue_policy, read_back};
+
+/// AWS asks for at least one second between `CreateQueue` and the queue's use (SQS API reference, CreateQueue).
+const SETTLE: SignedDuration = SignedDuration::from_secs(1);
+/// Version of what [`applied_sha256`] covers; raised when the rendering changes, so that an upgrade compares every object once.
+const FORMAT: u32 = 1;
+/// Holds the key's ARN.
+pub(super) const KMS_KEY: &str = "KmsMasterKeyId";
+const REDRIVE: &str = "RedrivePolicy";
+
+/// Hash of all that a queue should be in AWS under this key.
+pub fn applied_sha256(desired: &DesiredQueue, key_arn: &str) -> String {
+    let sides = [QueueKind::Source, QueueKind::DeadLetter]
+        .map(|which| side(desired, which).map(|s| (s.arn.as_str(), all_attributes(desired, &desired.access, which, key_arn))));
+    sha256_hex(&serde_json::json!([FORMAT, sides, desired.tags]).to_string())
+}
+
+/// Decides what to do next; empty: everything is as declared.
+pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {
+    // Nothing is made, not even a key, for a queue that is somebody else's.
+    if observed.key.is_none() && observed.source_url.is_none() {
+        if not_read(desired, observed) {
+            return vec![read(desired, observed)];
+        }
+        if let Some(conflict) = conflict(desired, observed) {
+            return vec![QueueAction::Hold(conflict)];
+        }
+    }
+    let prepare = prepare(desired, observed);
+    if !prepare.is_empty() {
+        return prepare;
+    }
+    let key = observed.key.as_ref();
+    let Some(key_arn) = key.and_then(|key| key.arn.as_deref()) else { return vec![waiting_for_key(desired, observed)] };
+    let usable = usable(desired, observed);
+    let (desired, granted) = (&usable.desired, usable.granted);
+    if granted && !observed.check && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn)) {
+        return settle(observed, now);
+    }
+    if not_read(desired, observed) {
+        return vec![read(desired, observed)];
+    }
+    if let Some(conflict) = conflict(desired, observed) {
+        return vec![QueueAction::Hold(conflict)];
+    }
+    let mut actions = Vec::new();
+    // The dead-letter queue first: the queue's redrive policy names it.
+    for which in [QueueKind::DeadLetter, QueueKind::Source] {
+        actions.extend(plan_side(desired, observed, which, key_arn, granted));
+    }
+    if !granted {
+        actions.push(waiting_for_key(desired, observed));
+    } else if let Some(hold) = usable.refused {
+        actions.push(QueueAction::Hold(hold));
+    }
+    if actions.is_empty() { settle(observed, now) } else { forget_first(actions, observed) }
+}
+
+fn not_read(desired: &DesiredQueue, observed: &ObservedQueue) -> bool {
+    observed.source == Seen::NotRead || (desired.dead_letter.is_some() && observed.dead_letter == Seen::NotRead)
+}
+
+fn read(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAction {
+    let locate = |side: &QueueSide, url: &Option<String>| QueueLocator { name: side.arn.name().to_owned(), url: url.clone() };
+    QueueAction::ReadQueues {
+        source: locate(&desired.source, &observed.source_url),
+        dead_letter: desired.dead_letter.as_ref().map(|side| locate(side, &observed.dead_letter_url)),
+    }
+}
+
+/// What status records as applied is true or absent at every moment: an edit that is taken back half-way must not find the old record, nor leave tags.
+pub(super) fn forget_first(mut actions: Vec<QueueAction>, observed: &ObservedQueue) -> Vec<QueueAction> {
+    let written = actions.iter().filter_map(|action| if let QueueAction::TagQueue { tags, .. } = action { Some(tags) } else { None });
+    let tag_keys = with_keys(&observed.applied_tag_keys, written);
+    let is_true = observed.applied_sha256.is_none() && tag_keys == observed.applied_tag_keys;
+    if !is_true && actions.iter().any(QueueAction::writes_aws) {
+        actions.insert(0, QueueAction::ForgetApplied { tag_keys });
+    }
+    actions
+}
+
+/// The access a queue can have: without the grants to roles that KMS does not know, if the key holds exactly the rest.
+struct Usable {
+    desired: DesiredQueue,
+    granted: bool,
+    refused: Option<Hold>,
+}
+
+fn usable(desired: &DesiredQueue, observed: &ObservedQueue) -> Usable {
+    let (key, mut desired) = (observed.key.as_ref(), desired.clone());
+    let holds = |access: &QueueAccess| key.and_then(|key| key.holds.as_deref()) == Some(access.sha256().as_str());
+    let granted = holds(&desired.access);
+    let refused = key.map(|key| &key.refused).filter(|refused| !granted && !refused.is_empty());
+    if let Some(refused) = refused {
+        let fields: Vec<&str> = desired.access.grants.iter().filter(|(grant, _)| is_to(grant, refused)).map(|(_, field)| field.as_str()).collect();
+        let rest = desired.access.clone().retain(|grant| !is_to(grant, refused));
+        // A queue that does not exist yet is made as declared or not at all.
+        if holds(&rest) && observed.source_url.is_some() {
+            let roles = refused.iter().map(RoleArn::as_str).collect::<Vec<_>>().join(", ");
+            let message =
+                format!("{}: KMS knows no role {roles}; create it or correct the declaration. All other access is applied", fields.join(", "));
+            desired.access = rest;
+            return Usable { desired, granted: true, refused: Some(Hold::new(Reason::PrincipalInvalid, message)) };
+        }
+    }
+    Usable { desired, granted, refused: None }
+}
+
+/// The tag keys on record and those of tags about to be written.
+pub(super) fn with_keys<'a>(recorded: &[String], written: impl IntoIterator<Item = &'a Tags>) -> Vec<String> {
+    let mut keys = recorded.to_vec();
+    for key in written.into_iter().flat_map(Tags::keys) {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    keys
+}
+
+/// What the key waits for is what the queue waits for.
+fn waiting_for_key(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAction {
+    let name = &desired.key_name;
+    if let Some(gains) = observed.key.as_ref().and_then(|key| key.awaits_approval.as_ref()) {
+        let message = format!("waits for an approval: {}; a security officer runs `encrypted-queue approve {name}`", gains.join(", "));
+        return QueueAction::Hold(Hold::new(Reason::AwaitingApproval, message));
+    }
+    QueueAction::Hold(match observed.key.as_ref().and_then(|key| key.not_ready.as_ref()) {
+        Some((reason, message)) if reason.class() == Class::Stalled => Hold::new(*reason, format!("QueueKey {name}: {message}")),
+        Some((_, message)) => Hold::new(Reason::WaitingForKey, format!("QueueKey {name} does not grant this queue's access yet: {message}")),
+        None => Hold::new(Reason::WaitingForKey, format!("QueueKey {name} does not grant this queue's access yet")),
+    })
+}
+
+fn prepare(desired: &DesiredQueue, observed: &ObservedQueue) -> Vec<QueueAction> {
+    let mut actions = Vec::new();
+    if !observed.finalizer {
+        actions.push(QueueAction::AddFinalizer);
+    }
+    // Of a shared key the policy is decided where all its users are known.
+    let own_key = desired.key.queue.is_some();
+    if observed.key.as_ref().is_none_or(|key| own_key && key.deletion_policy != desired.deletion_policy) {
+        actions.push(QueueAction::EnsureKey { name: desired.key_name.clone(), spec: key_spec(desired) });
+    }
+    actions
+}
+
+fn key_spec(desired: &DesiredQueue) -> QueueKeySpec {
+    QueueKeySpec {
+        tenant: desired.key.tenant.clone(),
+        sensitivity_tier: desired.key.sensitivity_tier.clone(),
+        region: desired.key.region.clone(),
+        scope: desired.key.scope(),
+        queue: desired.key.queue.clone(),
+        deletion_policy: desired.deletion_policy,
+    }
+}
+
+fn settle(observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {
+    let usable_at = observed.created_at.map(|created| created + SETTLE);
+    match usable_at.filter(|at| *at > now) {
+        Some(at) => {
+            vec![QueueAction::Hold(Hold::until(Reason::WaitingForQueue, "AWS asks for one second between a queue's creation and its use", at))]
+        }
+        None => Vec::new(),
+    }
+}
+
+pub(super) fn side(desired: &DesiredQueue, which: QueueKind) -> Option<&QueueSide> {
+    match which {
+        QueueKind::Source => Some(&desired.source),
+        QueueKind::DeadLetter => desired.dead_letter.as_ref(),
+    }
+}
+
+fn policy_of(access: &QueueAccess, desired: &DesiredQueue, which: QueueKind) -> Option<Document> {
+    match which {
+        QueueKind::Source => Some(queue_policy::render_queue(access, &desired.place)),
+        QueueKind::DeadLetter => queue_policy::render_dead_letter(access, &desired.place),
+    }
+}
+
+fn all_attributes(desired: &DesiredQueue, access: &QueueAccess, which: QueueKind, key_arn: &str) -> Attributes {
+    let mut attributes = side(desired, which).map(|side| side.attributes.clone()).unwrap_or_default();
+    attributes.insert(KMS_KEY.to_owned(), key_arn.to_owned());
+    if let Some(policy) = policy_of(access, desired, which) {
+        attributes.insert(POLICY.to_owned(), policy.to_json());
+    }
+    attributes
+}
+
+/// A queue of the name that is not this object's.
+fn conflict(desired: &DesiredQueue, observed: &ObservedQueue) -> Option<Hold> {
+    [QueueKind::Source, QueueKind::DeadLetter].into_iter().find_map(|which| {
+        let (found, side) = (observed.queue(which).present()?, side(desired, which)?);
+        (!owner_tags_match(&found.tags, &desired.tags)).then(|| Hold::new(Reason::QueueConflict, conflict_message(side.arn.name(), &found.tags)))
+    })
+}
+
+fn conflict_message(name: &str, tags: &Tags) -> String {
+    let field = "choose another spec.queue.name";
+    match (tags.get(TAG_OBJECT), tags.get(TAG_CLUSTER)) {
+        (Some(object), Some(cluster)) => format!("queue {name} belongs to {object} of cluster {cluster}; {field}"),
+        _ => format!("queue {name} exists and is not managed by this operator; {field}, or delete the queue if nothing needs it"),
+    }
+}
+
+fn plan_side(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind, key_arn: &str, granted: bool) -> Vec<QueueAction> {
+    let Some(side) = side(desired, which) else { return Vec::new() };
+    match observed.queue(which) {
+        Seen::NotRead => Vec::new(),
+        // A queue is made only when the key already admits its users: grant, then use, then open.
+        Seen::Absent if !granted => Vec::new(),
+        Seen::Absent => vec![QueueAction::CreateQueue {
+            which,
+            name: side.arn.name().to_owned(),
+            attributes: all_attributes(desired, &desired.access, which, key_arn),
+            tags: desired.tags.clone(),
+        }],
+        Seen::Present(found) => changes(desired, observed, which, found, key_arn, granted),
+    }
+}
+
+fn changes(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind, found: &QueueState, key_arn: &str, granted: bool) -> Vec<QueueAction> {
+    let access = if granted { desired.access.clone() } else { only_what_is_there(desired, found, which) };
+    let mut wanted = all_attributes(desired, &access, which, key_arn);
+    if !granted && found.attributes.get(KMS_KEY).is_some_and(|key| key != key_arn) {
+        // Another key until this one admits the users. A queue without any key gets its own at once.
+        wanted.remove(KMS_KEY);
+    }
+    let url = &found.url;
+    let mut actions = Vec::new();
+    let attributes = attribute_changes(&wanted, &found.attributes);
+    if !attributes.is_empty() {
+        actions.push(QueueAction::SetQueueAttributes { which, url: url.clone(), attributes });
+    }
+    let (tags, keys) = tag_changes(&desired.tags, &found.tags, &observed.applied_tag_keys);
+    if !tags.is_empty() {
+        actions.push(QueueAction::TagQueue { which, url: url.clone(), tags });
+    }
+    if !keys.is_empty() {
+        actions.push(QueueAction::UntagQueue { which, url: url.clone(), keys });
+    }
+    actions
+}
+
+/// Narrowing never waits for the key: of the desired grants, those the queue policy already holds.
+fn only_what_is_there(desired: &DesiredQueue, found: &QueueState, which: QueueKind) -> QueueAccess {
+    let held = side(desired, which)
+        .zip(parsed_policy(found))
+        .map(|(side, policy)| read_back::read_queue_policy(&policy, which, &side.arn, &desired.place).grants);
+    desired.access.clone().retain(|grant| held.as_ref().is_some_and(|held| held.contains(grant)))
+}
+
+pub(super) fn parsed_policy(found: &QueueState) -> Option<Document> {
+    Document::parse(found.attributes.get(POLICY)?).ok()
+}
+
+/// Attributes to set so that `found` is as `wanted`: policies compared by meaning, and a redrive policy that nobody declared cleared.
+pub(super) fn attribute_changes(wanted: &Attributes, found: &Attributes) -> Attributes {
+    let mut changes: Attributes = wanted
+        .iter()
+        .filter(|(name, value)| !found.get(*name).is_some_and(|theirs| attribute_equal(name, value, theirs)))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    // Only CreateQueue takes it.
+    changes.remove("FifoQueue");
+    if !wanted.contains_key(REDRIVE) && found.get(REDRIVE).is_some_and(|value| !value.is_empty()) {
+        changes.insert(REDRIVE.to_owned(), String::new());
+    }
+    changes
+}
+
+fn attribute_equal(name: &str, ours: &str, theirs: &str) -> bool {
+    match name {
+        POLICY => match (Document::parse(ours), Document::parse(theirs)) {
+            (Ok(ours), Ok(theirs)) => equivalence::equivalent(&ours, &theirs),
+            _ => false,
+        },
+        REDRIVE | "RedriveAllowPolicy" => json_equal(ours, theirs),
+        _ => ours == theirs,
+    }
+}
+
+/// SQS returns numbers of these documents as numbers or strings, and their fields in any order.
+fn json_equal(ours: &str, theirs: &str) -> bool {
+    fn normal(value: serde_json::Value) -> serde_json::Value {
+        match value {
+            serde_json::Value::Number(number) => number.to_string().into(),
+            serde_json::Value::Object(map) => map.into_iter().map(|(key, value)| (key, normal(value))).collect(),
+            other => other,
+        }
+    }
+    let parse = |text: &str| serde_json::from_str(text).map(normal).ok();
+    parse(ours).is_some_and(|ours: serde_json::Value| Some(ours) == parse(theirs))
+}

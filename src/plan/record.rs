@@ -1,0 +1,94 @@
+//! What status records of a pass: read into the observed state when the next one begins, and written by the actions that only Kubernetes sees.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::action::KeyAction;
+use super::observed::{NonceRecord, ObservedKey, ObservedQueue};
+use crate::api::encrypted_queue::QueueReference;
+use crate::api::queue_key::{AppliedApproval, Creation, Rotation};
+use crate::api::{EncryptedQueueStatus, QueueKeyStatus};
+
+impl ObservedQueue {
+    /// As much as status tells.
+    pub fn recorded(status: &EncryptedQueueStatus) -> Self {
+        let url = |reference: &Option<QueueReference>| reference.as_ref().map(|reference| reference.url.clone());
+        Self {
+            applied_sha256: status.applied_sha256.clone(),
+            applied_tag_keys: status.applied_tag_keys.clone(),
+            source_url: url(&status.queue),
+            dead_letter_url: url(&status.dead_letter_queue),
+            created_at: status.created_at.as_ref().map(|time| time.0),
+            ..Self::default()
+        }
+    }
+}
+
+impl ObservedKey {
+    /// As much as status tells.
+    pub fn recorded(status: &QueueKeyStatus) -> Self {
+        let rotation = status.rotation.clone().unwrap_or_default();
+        let nonce = |creation: &Creation| NonceRecord { nonce: creation.nonce.clone(), started_at: creation.started_at.0, fresh: false };
+        Self {
+            key_id: status.key_id.clone(),
+            arn: status.arn.clone(),
+            nonce: status.creation.as_ref().map(nonce),
+            users: status.users.clone(),
+            access_revision: status.access_revision.unwrap_or_default(),
+            approval: status.approval.as_ref().map(|approval| approval.name.clone()),
+            applied_sha256: status.applied_sha256.clone(),
+            applied_tag_keys: status.applied_tag_keys.clone(),
+            rotation_period_days: rotation.period_days,
+            rotation_served: rotation.requested_at.map(|time| time.0),
+            rotation_serving: rotation.serving.map(|time| time.0),
+            rotation_started: rotation.started_at.map(|time| time.0),
+            rotations_on_demand: rotation.on_demand.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Takes a nonce into a QueueKey's status: no key has been made with it yet.
+pub fn record_nonce(status: &mut QueueKeyStatus, nonce: String, now: Timestamp) -> NonceRecord {
+    status.creation = Some(Creation { nonce: nonce.clone(), started_at: Time(now) });
+    NonceRecord { nonce, started_at: now, fresh: true }
+}
+
+/// Takes what an action records into a QueueKey's status; every other action leaves it as it is.
+pub fn record(status: &mut QueueKeyStatus, action: &KeyAction, now: Timestamp) {
+    match action {
+        KeyAction::ForgetApplied { users, tag_keys } => {
+            status.applied_sha256 = None;
+            status.users.clone_from(users);
+            status.applied_tag_keys.clone_from(tag_keys);
+        }
+        KeyAction::RecordKey { id, arn, nonce, users, approval } => {
+            let started_at = status.creation.as_ref().map_or(Time(now), |creation| creation.started_at.clone());
+            status.creation = Some(Creation { nonce: nonce.clone(), started_at });
+            (status.key_id, status.arn) = (Some(id.clone()), Some(arn.clone()));
+            status.users.clone_from(users);
+            note_approval(status, approval.as_ref(), now);
+        }
+        KeyAction::RecordUsers { users, access_revision, approval } => {
+            status.users.clone_from(users);
+            status.access_revision = Some(*access_revision);
+            note_approval(status, approval.as_ref(), now);
+        }
+        KeyAction::RecordRotationStart { requested_at } => {
+            let rotation = status.rotation.get_or_insert_with(Rotation::default);
+            (rotation.serving, rotation.started_at) = (Some(Time(*requested_at)), Some(Time(now)));
+        }
+        KeyAction::RecordRotationServed { requested_at, rotated } => {
+            let rotation = status.rotation.get_or_insert_with(Rotation::default);
+            (rotation.serving, rotation.requested_at) = (None, Some(Time(*requested_at)));
+            rotation.on_demand = Some(rotation.on_demand.unwrap_or_default() + i32::from(*rotated));
+        }
+        _ => {}
+    }
+}
+
+fn note_approval(status: &mut QueueKeyStatus, approval: Option<&(String, String)>, now: Timestamp) {
+    if let Some((name, approved_by)) = approval {
+        status.approval = Some(AppliedApproval { name: name.clone(), approved_by: approved_by.clone(), applied_at: Time(now) });
+    }
+}

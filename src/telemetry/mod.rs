@@ -1,0 +1,5 @@
+//! What the operator tells about itself: logs, metrics, health.
+
+pub mod http;
+pub mod logging;
+pub mod metrics;

@@ -1,0 +1,11 @@
+//! The real binary between a real API server and the AWS emulator behind the recording proxy.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod approval;
+mod bad_input;
+mod life;
+mod plan;
+mod rights;
+mod shared_key;
+mod world;

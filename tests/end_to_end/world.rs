@@ -1,0 +1,257 @@
+//! A world of its own for each test: API server, AWS emulator, recording proxy, and the real binary between them.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use encrypted_queue::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
+use encrypted_queue::commands::crds;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::{GroupVersionKind, TypeMeta};
+use kube::discovery::ApiResource;
+use kube::{Api, Client, ResourceExt};
+use test_support::proxy::Proxy;
+use test_support::{ControlPlane, Moto, Server, User};
+
+/// The operator's own account, which is the emulator's default.
+pub(crate) const ACCOUNT: &str = "123456789012";
+pub(crate) const OPERATOR: &str = "arn:aws:iam::123456789012:role/encrypted-queue-operator";
+/// How long anything may take to become true.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) proxy: Proxy,
+    pub(crate) control_plane: ControlPlane,
+    /// Who the operator is in Kubernetes.
+    pub(crate) operator_user: User,
+    operator: Option<Server>,
+    _moto: Moto,
+}
+
+impl World {
+    /// Servers, definitions, no operator yet.
+    pub(crate) async fn new() -> Self {
+        let (control_plane, moto) = futures::try_join!(ControlPlane::start(), Moto::start()).expect("servers start");
+        let proxy = Proxy::start(moto.endpoint().parse().expect("an address")).await.expect("proxy starts");
+        proxy.caller_is("operator", OPERATOR);
+        let client = control_plane.client(User::Admin).await.expect("a client");
+        let world = Self { client, proxy, control_plane, operator_user: User::Admin, operator: None, _moto: moto };
+        for definition in crds::all() {
+            world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
+        }
+        world
+            .until("definitions are served", async || {
+                Api::<EncryptedQueue>::all(world.client.clone()).list(&kube::api::ListParams::default()).await.is_ok()
+            })
+            .await;
+        world
+    }
+
+    /// The same with a running operator.
+    pub(crate) async fn with_operator() -> Self {
+        let mut world = Self::new().await;
+        world.start_operator(&[]);
+        world
+    }
+
+    pub(crate) fn start_operator(&mut self, more: &[&str]) {
+        let directory = Server::directory("operator").expect("a directory");
+        let kubeconfig = directory.path().join("kubeconfig");
+        let current = |user: User| format!("\"current-context\": \"{}\"", user.name());
+        let of_operator = self.control_plane.kubeconfig().replace(&current(User::Admin), &current(self.operator_user));
+        std::fs::write(&kubeconfig, of_operator).expect("a kubeconfig");
+        let mut arguments: Vec<OsString> = [
+            format!("KUBECONFIG={}", kubeconfig.display()),
+            format!("AWS_ENDPOINT_URL={}", self.proxy.endpoint()),
+            "AWS_ACCESS_KEY_ID=operator".into(),
+            "AWS_SECRET_ACCESS_KEY=secret".into(),
+            "AWS_REGION=eu-west-1".into(),
+            "AWS_EC2_METADATA_DISABLED=true".into(),
+            "NO_COLOR=1".into(),
+            "ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW=3s".into(),
+            "RUST_LOG=info,encrypted_queue=debug".into(),
+            env!("CARGO_BIN_EXE_encrypted-queue").into(),
+            "run".into(),
+            "--operator-role-arn".into(),
+            OPERATOR.into(),
+            "--http-address".into(),
+            "127.0.0.1:0".into(),
+        ]
+        .into_iter()
+        .map(Into::into)
+        .collect();
+        arguments.extend(more.iter().map(Into::into));
+        self.operator = Some(Server::start("operator", directory, Path::new("/usr/bin/env"), &arguments).expect("the operator starts"));
+    }
+
+    /// Ends the operator at once, as a crash does.
+    pub(crate) fn stop_operator(&mut self) {
+        self.operator = None;
+    }
+
+    pub(crate) fn operator_log(&self) -> String {
+        self.operator.as_ref().map_or_else(|| "(no operator)".into(), Server::log)
+    }
+
+    /// Waits until something is true.
+    pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let start = Instant::now();
+        while !holds().await {
+            assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\nthe operator's log ends:\n{}", self.operator_log());
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Applies documents of YAML as `kubectl apply --server-side` does.
+    pub(crate) async fn apply(&self, yaml: &str) {
+        for document in yaml.split("\n---") {
+            let value: serde_json::Value = serde_saphyr::from_str(document).expect("YAML");
+            if !value.is_null() {
+                self.apply_object(&value).await;
+            }
+        }
+    }
+
+    /// Applies one object.
+    pub(crate) async fn apply_object(&self, value: &serde_json::Value) {
+        let types: TypeMeta = serde_json::from_value(value.clone()).expect("types");
+        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).expect("a kind"));
+        let name = value["metadata"]["name"].as_str().expect("a name");
+        let api: Api<DynamicObject> = match value["metadata"]["namespace"].as_str() {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(value)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// Merges a change into an object.
+    pub(crate) async fn change_queue(&self, namespace: &str, name: &str, change: serde_json::Value) {
+        self.queues(namespace).patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.expect("accepted by the schema");
+    }
+
+    pub(crate) async fn change_tenant(&self, name: &str, change: serde_json::Value) {
+        self.tenants().patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.expect("accepted by the schema");
+    }
+
+    pub(crate) async fn change_tier(&self, name: &str, change: serde_json::Value) {
+        self.tiers().patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.expect("accepted by the schema");
+    }
+
+    pub(crate) fn queues(&self, namespace: &str) -> Api<EncryptedQueue> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) fn keys(&self) -> Api<QueueKey> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) fn tenants(&self) -> Api<Tenant> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) fn tiers(&self) -> Api<SensitivityTier> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) fn service_accounts(&self, namespace: &str) -> Api<ServiceAccount> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) async fn queue(&self, namespace: &str, name: &str) -> EncryptedQueue {
+        self.queues(namespace).get(name).await.expect("it exists")
+    }
+
+    /// Waits until a condition of a queue has this status and reason, of the object's current generation.
+    pub(crate) async fn until_condition(&self, namespace: &str, name: &str, type_: &str, status: &str, reason: &str) -> EncryptedQueue {
+        let mut last = None;
+        let start = Instant::now();
+        loop {
+            let queue = self.queue(namespace, name).await;
+            let conditions = queue.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+            let current = |c: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| c.observed_generation == queue.metadata.generation;
+            if conditions.iter().filter(current).any(|c| c.type_ == type_ && c.status == status && c.reason == reason) {
+                return queue;
+            }
+            last = Some(conditions).or(last);
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{namespace}/{name} is not {type_}={status}, {reason} but {last:#?}\nthe operator's log ends:\n{}",
+                self.operator_log()
+            );
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    pub(crate) async fn until_ready(&self, namespace: &str, name: &str) -> EncryptedQueue {
+        self.until_condition(namespace, name, "Ready", "True", "InSync").await
+    }
+
+    /// Every Event about an object: reasons and notes.
+    pub(crate) async fn events(&self, namespace: &str, name: &str) -> Vec<(String, String)> {
+        let events: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(self.client.clone(), namespace);
+        let all = events.list(&kube::api::ListParams::default()).await.expect("events are listed");
+        let about = all.into_iter().filter(|event| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name));
+        about.map(|event| (event.reason.unwrap_or_default(), event.note.unwrap_or_default())).collect()
+    }
+
+    /// The SDK as someone of an account uses it.
+    pub(crate) async fn aws(&self, account: &str, region: &str) -> SdkConfig {
+        let own = self.sdk("someone", "secret", None, region);
+        if account == ACCOUNT {
+            return own;
+        }
+        let role = format!("arn:aws:iam::{account}:role/test-administrator");
+        let answer = aws_sdk_sts::Client::new(&own).assume_role().role_arn(role).role_session_name("test").send().await.expect("assumed");
+        let credentials = answer.credentials().expect("credentials").clone();
+        self.sdk(&credentials.access_key_id, &credentials.secret_access_key, Some(credentials.session_token.clone()), region)
+    }
+
+    fn sdk(&self, id: &str, secret: &str, token: Option<String>, region: &str) -> SdkConfig {
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http)
+            .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
+            .region(Region::new(region.to_owned()))
+            .endpoint_url(self.proxy.endpoint())
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(id, secret, token, None, "test")))
+            .build()
+    }
+
+    /// Makes an IAM role, so that policies may name it.
+    pub(crate) async fn create_roles(&self, arns: &[&str]) {
+        for arn in arns {
+            let (account, name) = (arn.split(':').nth(4).expect("an account"), arn.split(":role/").nth(1).expect("a name"));
+            let iam = aws_sdk_iam::Client::new(&self.aws(account, "us-east-1").await);
+            iam.create_role().role_name(name).assume_role_policy_document("{}").send().await.expect("the role is made");
+        }
+    }
+
+    pub(crate) async fn sqs(&self, account: &str, region: &str) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.aws(account, region).await)
+    }
+
+    pub(crate) async fn kms(&self, account: &str, region: &str) -> aws_sdk_kms::Client {
+        aws_sdk_kms::Client::new(&self.aws(account, region).await)
+    }
+
+    /// All attributes of a queue as AWS reports them.
+    pub(crate) async fn attributes(&self, sqs: &aws_sdk_sqs::Client, url: &str) -> std::collections::HashMap<String, String> {
+        let all = aws_sdk_sqs::types::QueueAttributeName::All;
+        let answer = sqs.get_queue_attributes().queue_url(url).attribute_names(all).send().await.expect("attributes");
+        answer.attributes.unwrap_or_default().into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect()
+    }
+}
+
+/// The name of an object, for messages.
+pub(crate) fn name(object: &impl ResourceExt) -> String {
+    object.name_any()
+}

@@ -1,0 +1,122 @@
+//! The process dies, or an answer is lost, while a key is being made.
+
+use encrypted_queue::plan::state::{KeyLifecycle, Tags};
+use jiff::SignedDuration;
+
+use crate::plan::worker::{Fault, Faults};
+use crate::plan::world::{Scene, WINDOW, World};
+
+/// Actions of the first passes: ReadQueues, AddFinalizer, EnsureKey, FindByAlias, then these.
+const RECORD_NONCE: usize = 4;
+const CREATE_KEY: usize = 5;
+
+fn befallen(at: usize, fault: Fault, tags_visible_after: SignedDuration) -> (World, Scene) {
+    let (mut world, scene) = (World::default(), Scene::of(&["orders"]));
+    world.aws.tags_visible_after = tags_visible_after;
+    world.run(&scene, false, Faults::on(at, fault));
+    (world, scene)
+}
+
+fn delays() -> [SignedDuration; 3] {
+    [SignedDuration::ZERO, SignedDuration::from_secs(40), WINDOW.0 - SignedDuration::from_secs(1)]
+}
+
+#[test]
+fn between_nonce_and_create_key() {
+    for delay in delays() {
+        let (mut world, scene) = befallen(RECORD_NONCE, Fault::Crash, delay);
+        assert_eq!((world.nonces, world.aws.keys().count()), (1, 0));
+        let began = world.now;
+        world.settle(&scene);
+        world.assert_rest(&scene);
+        assert_eq!((world.nonces, world.aws.keys().count()), (2, 1));
+        assert!(world.now >= began + WINDOW.0, "a key may have been made, and its tags may be late");
+    }
+}
+
+#[test]
+fn between_create_key_and_record_key() {
+    for delay in delays() {
+        let (mut world, scene) = befallen(CREATE_KEY, Fault::Crash, delay);
+        assert_eq!(world.aws.keys().count(), 1);
+        let began = world.now;
+        world.settle(&scene);
+        world.assert_rest(&scene);
+        assert_eq!((world.nonces, world.aws.keys().count()), (1, 1));
+        let slack = SignedDuration::from_secs(16);
+        assert!(world.now <= began + delay + slack, "a key that shows is taken at once");
+    }
+}
+
+#[test]
+fn the_answer_of_create_key_is_lost() {
+    for delay in delays() {
+        let (mut world, scene) = befallen(CREATE_KEY, Fault::LostAnswer, delay);
+        world.settle(&scene);
+        world.assert_rest(&scene);
+        assert_eq!(world.aws.keys().count(), 1);
+    }
+}
+
+#[test]
+fn a_refused_create_key_is_tried_again_without_a_search() {
+    let (mut world, scene) = (World::default(), Scene::of(&["orders"]));
+    let began = world.now;
+    let run = world.run(&scene, false, Faults::on(CREATE_KEY, Fault::Refusal));
+    assert!(!run.names().contains(&"FindByTags".to_owned()), "{:?}", run.names());
+    world.assert_rest(&scene);
+    assert_eq!(world.now.duration_since(began).as_secs(), 1, "the queue's first second, and no window");
+}
+
+/// Tags that anyone could have given a key.
+fn our_tags(world: &World, scene: &Scene) -> Tags {
+    let name = world.keys.keys().next().unwrap();
+    world.desired_key(scene, name).tags
+}
+
+#[test]
+fn keys_that_bear_our_tags_but_not_all_our_marks_are_not_taken() {
+    let (world, scene) = befallen(RECORD_NONCE, Fault::Crash, SignedDuration::ZERO);
+    let forged = our_tags(&world, &scene);
+    let with_nonce: Tags = forged.clone().into_iter().chain([("encryptedqueue.dev/nonce".to_owned(), "nonce-1".to_owned())]).collect();
+    let policy = r#"{"Version":"2012-10-17","Id":"encryptedqueue.dev/nonce-1","Statement":[]}"#;
+    let foreign_policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    let cases = [
+        ("another nonce", vec![(forged.clone(), policy, "(nonce-1)", 0)]),
+        ("another description", vec![(with_nonce.clone(), policy, "mine", 0)]),
+        ("another policy id", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0)]),
+        ("older than the nonce", vec![(with_nonce.clone(), policy, "(nonce-1)", -3600)]),
+        ("two of them", vec![(with_nonce.clone(), policy, "(nonce-1)", 0), (with_nonce, policy, "(nonce-1)", 0)]),
+    ];
+    for (case, keys) in cases {
+        let mut world = world.clone();
+        for (tags, policy, description, age) in keys {
+            let made_at = world.now + SignedDuration::from_secs(age);
+            world.aws.create_key(&scene.place(), policy, &tags, description, made_at);
+        }
+        let before = world.aws.clone();
+        let run = world.settle(&scene);
+        assert!(run.held().contains(&"AmbiguousOwnership"), "{case}: {:?}", run.ends);
+        assert_eq!(world.aws, before, "{case}");
+    }
+}
+
+#[test]
+fn a_key_of_another_cluster_is_not_in_the_way() {
+    let (mut world, scene) = befallen(RECORD_NONCE, Fault::Crash, SignedDuration::ZERO);
+    let mut theirs = our_tags(&world, &scene);
+    theirs.insert("encryptedqueue.dev/cluster".to_owned(), "another".to_owned());
+    let now = world.now;
+    world.aws.create_key(&scene.place(), "{}", &theirs, "theirs", now);
+    world.settle(&scene);
+    world.assert_rest(&scene);
+}
+
+#[test]
+fn a_key_that_someone_disabled_before_it_was_recorded_is_still_the_one() {
+    let (mut world, scene) = befallen(CREATE_KEY, Fault::Crash, SignedDuration::ZERO);
+    super::key_mut(&mut world, &scene).metadata.lifecycle = KeyLifecycle::Disabled;
+    world.settle(&scene);
+    world.assert_rest(&scene);
+    assert_eq!(world.aws.keys().count(), 1);
+}

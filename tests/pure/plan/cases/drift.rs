@@ -1,0 +1,96 @@
+//! Someone else changes a queue.
+
+use super::{DEAD_LETTER, SOURCE, orders, queue_mut};
+use crate::plan::aws::Queue;
+use crate::plan::operator::Run;
+use crate::plan::world::{Scene, World};
+
+/// What a check does after someone changed this queue; everything is as declared then.
+fn repair(name: &str, change: impl Fn(&mut Queue)) -> Vec<String> {
+    let (mut world, scene) = orders();
+    world.meddle(|world| change(queue_mut(world, &scene, name)));
+    let run = world.check(&scene);
+    world.assert_rest(&scene);
+    run.writes()
+}
+
+#[test]
+fn each_attribute_is_set_again() {
+    let (world, scene) = orders();
+    for name in [SOURCE, DEAD_LETTER] {
+        for (attribute, value) in world.aws.at(&scene.place()).queues[name].attributes.clone() {
+            let wrong = match attribute.as_str() {
+                "Policy" => r#"{"Version":"2012-10-17","Statement":[]}"#,
+                _ if value.parse::<u32>().is_ok() => "61",
+                _ => "{}",
+            };
+            let writes = repair(name, |queue| drop(queue.attributes.insert(attribute.clone(), wrong.to_owned())));
+            assert_eq!(writes, ["SetQueueAttributes"], "{attribute} of {name}");
+            let writes = repair(name, |queue| drop(queue.attributes.remove(&attribute)));
+            assert_eq!(writes, ["SetQueueAttributes"], "{attribute} of {name}");
+        }
+    }
+}
+
+#[test]
+fn a_queue_switched_to_sse_sqs_gets_its_key_back() {
+    assert_eq!(repair(SOURCE, Queue::switch_to_sse_sqs), ["SetQueueAttributes"]);
+}
+
+#[test]
+fn a_redrive_policy_that_nobody_declared_is_cleared() {
+    let writes = repair(DEAD_LETTER, |queue| drop(queue.attributes.insert("RedrivePolicy".to_owned(), r#"{"maxReceiveCount":1}"#.to_owned())));
+    assert_eq!(writes, ["SetQueueAttributes"]);
+}
+
+#[test]
+fn a_redrive_policy_in_other_words_is_left_alone() {
+    let writes = repair(SOURCE, |queue| {
+        let policy: serde_json::Value = serde_json::from_str(&queue.attributes["RedrivePolicy"]).unwrap();
+        let count = policy["maxReceiveCount"].to_string();
+        let said = serde_json::json!({"maxReceiveCount": count, "deadLetterTargetArn": policy["deadLetterTargetArn"]});
+        queue.attributes.insert("RedrivePolicy".to_owned(), said.to_string());
+    });
+    assert_eq!(writes, [""; 0]);
+}
+
+#[test]
+fn a_statement_that_someone_added_is_removed() {
+    let added = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}]}"#;
+    assert_eq!(repair(SOURCE, |queue| drop(queue.attributes.insert("Policy".to_owned(), added.to_owned()))), ["SetQueueAttributes"]);
+}
+
+#[test]
+fn tags_are_written_again_and_foreign_ones_stay() {
+    assert_eq!(repair(SOURCE, |queue| drop(queue.tags.insert("workload".to_owned(), "other".to_owned()))), ["TagQueue"]);
+    assert_eq!(repair(SOURCE, |queue| drop(queue.tags.remove("owner"))), ["TagQueue"]);
+    assert_eq!(repair(SOURCE, |queue| drop(queue.tags.insert("backup".to_owned(), "daily".to_owned()))), [""; 0]);
+}
+
+#[test]
+fn a_queue_deleted_by_hand_is_made_again() {
+    let (mut world, scene) = orders();
+    world.meddle(|world| drop(world.aws.at_mut(&scene.place()).queues.remove(SOURCE)));
+    assert_eq!(world.check(&scene).writes(), ["CreateQueue"]);
+    world.assert_rest(&scene);
+}
+
+#[test]
+fn a_queue_that_lost_our_tags_is_left_alone() {
+    let (mut world, scene) = orders();
+    world.meddle(|world| {
+        let queue = queue_mut(world, &scene, SOURCE);
+        queue.tags.remove("encryptedqueue.dev/cluster");
+        queue.attributes.insert("VisibilityTimeout".to_owned(), "1".to_owned());
+    });
+    let run: Run = world.check(&scene);
+    assert_eq!((run.writes(), run.held()), (vec![], vec!["QueueConflict"]));
+}
+
+#[test]
+fn drift_that_nothing_told_of_waits_for_a_check() {
+    let (mut world, scene): (World, Scene) = orders();
+    world.meddle(|world| drop(queue_mut(world, &scene, SOURCE).attributes.insert("DelaySeconds".to_owned(), "9".to_owned())));
+    assert_eq!(world.settle(&scene).names(), [""; 0]);
+    assert_eq!(world.check(&scene).names(), ["ReadQueues", "ForgetApplied", "SetQueueAttributes", "ReadKey"]);
+}

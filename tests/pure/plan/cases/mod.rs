@@ -1,0 +1,47 @@
+//! Named cases.
+
+mod crash;
+mod create;
+mod drift;
+mod ending;
+mod kept;
+mod key;
+mod rotation;
+mod update;
+
+use serde_json::{Value, json};
+
+use super::aws::{Key, Queue};
+use super::world::{Scene, World};
+use crate::declare::role;
+
+/// Everything of the scene made and at rest.
+fn made(scene: &Scene) -> World {
+    let mut world = World::default();
+    world.settle(scene);
+    world.assert_rest(scene);
+    world
+}
+
+/// The queue `orders`, its dead-letter queue and its key, made and at rest.
+fn orders() -> (World, Scene) {
+    let scene = Scene::of(&["orders"]);
+    (made(&scene), scene)
+}
+
+/// Consumers as a declaration has them.
+fn consumers(names: &[&str]) -> Value {
+    json!({"spec": {"consumers": names.iter().map(|name| json!({"role": role(name)})).collect::<Vec<_>>()}})
+}
+
+fn queue_mut<'a>(world: &'a mut World, scene: &Scene, name: &str) -> &'a mut Queue {
+    world.aws.at_mut(&scene.place()).queues.get_mut(name).unwrap()
+}
+
+/// The only key.
+fn key_mut<'a>(world: &'a mut World, scene: &Scene) -> &'a mut Key {
+    world.aws.at_mut(&scene.place()).keys.values_mut().next().unwrap()
+}
+
+const SOURCE: &str = "acme-acme-prod-orders";
+const DEAD_LETTER: &str = "acme-acme-prod-orders-dlq";

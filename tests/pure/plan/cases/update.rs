@@ -1,0 +1,102 @@
+//! Edits of a declaration.
+
+use serde_json::json;
+
+use super::{DEAD_LETTER, SOURCE, consumers, made, orders};
+use crate::declare::role;
+use crate::plan::judge::{read_key, read_queue};
+use crate::plan::worker::Faults;
+use crate::plan::world::{Scene, World, named};
+use encrypted_queue::policy::queue_policy::QueueKind;
+
+fn says_who_receives(world: &World, scene: &Scene) -> (bool, bool) {
+    let site = world.aws.at(&scene.place());
+    let queue = read_queue(site.queues.get(SOURCE), QueueKind::Source, &scene.place().queue_arn(SOURCE), &scene.place());
+    let key = read_key(site.keys.values().next().unwrap(), scene);
+    let second = |grants: &std::collections::BTreeSet<encrypted_queue::policy::access::Grant>| {
+        grants.iter().any(|grant| grant.principal.to_string() == role("acme-second"))
+    };
+    (key.grants.values().any(second), second(&queue.grants))
+}
+
+#[test]
+fn a_setting_is_changed_with_one_call_and_nothing_else() {
+    let (mut world, scene) = orders();
+    let edited = scene.with_queue("orders", json!({"spec": {"queue": {"visibilityTimeoutSeconds": 90, "delaySeconds": 5}}}));
+    assert_eq!(world.settle(&edited).names(), ["ReadQueues", "ForgetApplied", "SetQueueAttributes"]);
+    world.assert_rest(&edited);
+}
+
+#[test]
+fn widening_waits_for_the_key() {
+    let (mut world, scene) = orders();
+    let edited = scene.with_queue("orders", consumers(&["acme-worker", "acme-second"]));
+    let mut did = Vec::new();
+    world.pass_over_queue(&edited, &named("orders"), false, &mut Faults::none(), &mut did);
+    assert_eq!(says_who_receives(&world, &edited), (false, false));
+    let key = world.keys.keys().next().unwrap().clone();
+    world.pass_over_key(&edited, &key, false, &mut Faults::none(), &mut did);
+    assert_eq!(says_who_receives(&world, &edited), (true, false), "the key first");
+    world.settle(&edited);
+    assert_eq!(says_who_receives(&world, &edited), (true, true));
+    world.assert_rest(&edited);
+}
+
+#[test]
+fn narrowing_waits_for_nobody() {
+    let scene = Scene::of(&["orders"]).with_queue("orders", consumers(&["acme-worker", "acme-second"]));
+    let narrowed = scene.clone().with_queue("orders", consumers(&["acme-worker"]));
+    let mut world = made(&scene);
+    let mut did = Vec::new();
+    world.pass_over_queue(&narrowed, &named("orders"), false, &mut Faults::none(), &mut did);
+    assert_eq!(says_who_receives(&world, &narrowed), (true, false), "the queue does not wait for the key");
+    let (mut world, key) = (made(&scene), world.keys.keys().next().unwrap().clone());
+    world.pass_over_key(&narrowed, &key, false, &mut Faults::none(), &mut did);
+    assert_eq!(says_who_receives(&world, &narrowed), (false, true), "nor the key for the queue");
+    world.settle(&narrowed);
+    world.assert_rest(&narrowed);
+}
+
+#[test]
+fn one_edit_that_narrows_and_widens_narrows_at_once() {
+    let (mut world, scene) = orders();
+    let edited = scene.with_queue("orders", consumers(&["acme-second"]));
+    let mut did = Vec::new();
+    world.pass_over_queue(&edited, &named("orders"), false, &mut Faults::none(), &mut did);
+    let site = world.aws.at(&edited.place());
+    let said = read_queue(site.queues.get(SOURCE), QueueKind::Source, &edited.place().queue_arn(SOURCE), &edited.place());
+    assert!(said.grants.iter().all(|grant| grant.principal.to_string() == role("acme-api")), "{said:?}");
+    world.settle(&edited);
+    world.assert_rest(&edited);
+}
+
+#[test]
+fn a_suspended_tenant_is_cut_off_everywhere_and_let_in_again() {
+    let (mut world, scene) = orders();
+    let suspended = scene.clone().with_tenant(json!({"spec": {"access": "Suspended"}}));
+    assert_eq!(world.settle(&suspended).writes(), ["SetQueueAttributes", "SetQueueAttributes", "PutKeyPolicy"]);
+    world.assert_rest(&suspended);
+    world.settle(&scene);
+    world.assert_rest(&scene);
+}
+
+#[test]
+fn tags_no_longer_declared_are_removed_and_foreign_ones_stay() {
+    let (mut world, scene) = orders();
+    super::queue_mut(&mut world, &scene, DEAD_LETTER).tags.insert("backup".to_owned(), "daily".to_owned());
+    let edited = scene.with_queue("orders", json!({"spec": {"tags": {"workload": null, "stage": "live"}}}));
+    world.settle(&edited);
+    world.assert_rest(&edited);
+    let site = world.aws.at(&edited.place());
+    let (queue, key) = (&site.queues[DEAD_LETTER].tags, &site.keys.values().next().unwrap().tags);
+    assert_eq!((queue.get("workload"), queue["stage"].as_str(), queue["backup"].as_str()), (None, "live", "daily"));
+    assert_eq!((key.get("workload"), key["stage"].as_str()), (None, "live"));
+}
+
+#[test]
+fn the_deletion_policy_reaches_the_queue_key() {
+    let (mut world, scene) = orders();
+    let edited = scene.with_queue("orders", json!({"spec": {"deletionPolicy": "Delete"}}));
+    assert_eq!(world.settle(&edited).names(), ["EnsureKey"]);
+    assert_eq!(world.keys.values().next().unwrap().spec.deletion_policy, encrypted_queue::api::DeletionPolicy::Delete);
+}

@@ -1,0 +1,318 @@
+//! The controllers' loop without Kubernetes: plan → apply → note, one action at a time, so that faults and other workers can come between any two.
+
+use std::collections::VecDeque;
+
+use encrypted_queue::api::queue_key::NamespacedName;
+use encrypted_queue::desired::{DesiredKey, DesiredQueue, Violation};
+use encrypted_queue::outcome::End;
+use encrypted_queue::outcome::key::KeyPass;
+use encrypted_queue::outcome::queue::QueuePass;
+use encrypted_queue::plan::effect::{KeyEffect, QueueEffect};
+use encrypted_queue::plan::teardown::{KeptQueue, plan_kept_queue, plan_key_end, plan_queue_end};
+use encrypted_queue::plan::{KeyAction, ObservedKey, ObservedQueue, QueueAction, plan_key, plan_queue, record, render};
+
+use super::aws::Refused;
+use super::judge;
+use super::world::{Aim, KeyObject, QueueObject, Recorded, Scene, WINDOW, World, is_paused};
+
+/// Rounds of planning in one pass: far more than any object needs.
+const MOST_ROUNDS: usize = 12;
+
+/// What befalls one action.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is done, and the process dies.
+    Crash,
+    /// It is done, and its answer is lost.
+    LostAnswer,
+    /// It is refused.
+    Refusal,
+}
+
+/// A fault that befalls the n-th action from now.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Faults {
+    after: usize,
+    fault: Fault,
+}
+
+impl Faults {
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    pub fn on(after: usize, fault: Fault) -> Self {
+        Self { after, fault }
+    }
+
+    fn take(&mut self) -> Fault {
+        if self.after > 0 {
+            self.after -= 1;
+            return Fault::None;
+        }
+        std::mem::take(&mut self.fault)
+    }
+}
+
+/// What one step came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step<A> {
+    /// An action was applied.
+    Did(A),
+    /// The pass has ended and status is written.
+    Ended(End),
+    /// The process died.
+    Crashed,
+}
+
+fn failed(refused: &Refused) -> End {
+    End::Failed { reason: encrypted_queue::api::Reason::RequestRefused, message: refused.0.to_owned() }
+}
+
+/// A pass over an EncryptedQueue.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct QueueWorker {
+    name: NamespacedName,
+    observed: ObservedQueue,
+    aim: Aim,
+    judged: Result<Box<DesiredQueue>, Vec<Violation>>,
+    paused: bool,
+    left: VecDeque<QueueAction>,
+    rounds: usize,
+    looked_again: bool,
+    gone: bool,
+}
+
+impl QueueWorker {
+    /// A pass begins from what is recorded; `check` compares with AWS although the record agrees.
+    pub fn begin(world: &World, scene: &Scene, name: &NamespacedName, check: bool) -> Self {
+        let observed = ObservedQueue {
+            finalizer: world.queues.get(name).is_some_and(|queue| queue.finalizer),
+            key: world.observed_key_object(scene, name),
+            check,
+            ..ObservedQueue::recorded(&world.queue_status(name))
+        };
+        let judged = match world.judged(scene, name).as_ref() {
+            Ok(desired) => Ok(Box::new(desired.clone())),
+            Err(refusal) => Err(refusal.violations.clone()),
+        };
+        let paused = is_paused(&scene.queues[name]) && judged.is_ok();
+        let (aim, name, left) = (world.aim(scene, name), name.clone(), VecDeque::new());
+        Self { name, observed, aim, judged, paused, left, rounds: 0, looked_again: false, gone: false }
+    }
+
+    fn plan(&self, world: &World) -> Vec<QueueAction> {
+        match &self.aim {
+            Aim::Apply(desired) => plan_queue(desired, &self.observed, world.now),
+            Aim::Keep(kept) => kept.as_ref().map_or_else(Vec::new, |kept| plan_kept_queue(kept, &self.observed)),
+            Aim::End(ending) => plan_queue_end(ending, &self.observed, world.now),
+        }
+    }
+
+    /// Applies the next action, or ends the pass.
+    pub fn step(&mut self, world: &mut World, scene: &Scene, faults: &mut Faults) -> Step<QueueAction> {
+        if self.left.is_empty() && !self.gone {
+            self.rounds += 1;
+            assert!(self.rounds <= MOST_ROUNDS, "the plan never ends: {:?}", self.plan(world));
+            self.left = self.plan(world).into();
+        }
+        match self.left.pop_front() {
+            _ if self.gone => self.end(world, scene, End::Complete),
+            None => self.end(world, scene, End::Complete),
+            Some(QueueAction::Hold(hold)) => self.end(world, scene, End::Held(hold)),
+            Some(action) => match faults.take() {
+                Fault::Refusal => self.end(world, scene, failed(&Refused("refused"))),
+                fault => self.apply(world, scene, action, fault),
+            },
+        }
+    }
+
+    fn apply(&mut self, world: &mut World, scene: &Scene, action: QueueAction, fault: Fault) -> Step<QueueAction> {
+        assert!(!render::queue_action(&action).is_empty());
+        let before = world.clone();
+        let applied = self.carry_out(world, scene, &action);
+        if action.writes_aws() {
+            judge::queue_write(&before, world, scene, &self.name, &self.aim, &action);
+        }
+        judge::records(world, scene);
+        match (applied, fault) {
+            (_, Fault::Crash) => return Step::Crashed,
+            (Ok(_), Fault::LostAnswer) if action.writes_aws() => self.observed.note_unknown(),
+            (Ok(effect), _) => {
+                self.gone = action == QueueAction::RemoveFinalizer;
+                self.observed.note(&action, effect, world.now);
+                return Step::Did(action);
+            }
+            (Err(refused), _) => panic!("AWS refused {action:?}: {}", refused.0),
+        }
+        self.left.clear();
+        if std::mem::replace(&mut self.looked_again, true) { self.end(world, scene, failed(&Refused("no answer"))) } else { Step::Did(action) }
+    }
+
+    fn carry_out(&self, world: &mut World, scene: &Scene, action: &QueueAction) -> Result<QueueEffect, Refused> {
+        let object = || world.queues.get(&self.name).cloned().unwrap_or_default();
+        match action {
+            QueueAction::AddFinalizer => {
+                let object = QueueObject { finalizer: true, ..object() };
+                world.queues.insert(self.name.clone(), object);
+            }
+            QueueAction::RemoveFinalizer => drop(world.queues.remove(&self.name)),
+            QueueAction::ForgetApplied { tag_keys } => {
+                let mut object = object();
+                object.status.0.applied_sha256 = None;
+                object.status.0.applied_tag_keys.clone_from(tag_keys);
+                world.queues.insert(self.name.clone(), object);
+            }
+            QueueAction::EnsureKey { name, spec } => {
+                let key = world.keys.entry(name.clone()).or_insert_with(|| KeyObject { spec: spec.clone(), status: Recorded::default() });
+                key.spec.deletion_policy = spec.deletion_policy;
+                return Ok(QueueEffect::Key(world.key_object_as_seen_by(scene, &self.name, name).unwrap()));
+            }
+            _ => return world.aws.apply_to_queue(&scene.place(), action),
+        }
+        Ok(QueueEffect::Done)
+    }
+
+    /// Writes status, as the controller does.
+    fn end(&self, world: &mut World, scene: &Scene, end: End) -> Step<QueueAction> {
+        if self.gone {
+            return Step::Ended(end);
+        }
+        let kept_sha256 = if let Aim::Keep(kept) = &self.aim { kept.as_deref().map(KeptQueue::sha256) } else { None };
+        let key = self.observed.key.as_ref().and(self.judged.as_ref().ok()).and_then(|desired| world.keys.get(&desired.key_name));
+        let pass = QueuePass {
+            desired: self.judged.as_deref().map_err(Vec::as_slice),
+            observed: &self.observed,
+            end: &end,
+            key: key.map(|key| &key.status.0),
+            paused: self.paused.then_some(&[]),
+            deleting: matches!(self.aim, Aim::End(_)),
+            checked_now: None,
+            kept_sha256,
+            generation: Some(1),
+        };
+        let status = pass.status(&world.queue_status(&self.name), world.now);
+        if let (Aim::Apply(desired), Some(sha256), Some(key)) = (&self.aim, &status.applied_sha256, &self.observed.key) {
+            judge::note_applied(sha256, desired, key.arn.as_deref().unwrap());
+        }
+        if let Some(object) = world.queues.get_mut(&self.name) {
+            object.status = Recorded(status);
+        }
+        judge::records(world, scene);
+        Step::Ended(end)
+    }
+}
+
+/// A pass over a QueueKey.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct KeyWorker {
+    name: String,
+    observed: ObservedKey,
+    desired: DesiredKey,
+    left: VecDeque<KeyAction>,
+    rounds: usize,
+    looked_again: bool,
+    gone: bool,
+}
+
+impl KeyWorker {
+    /// A pass begins from what is recorded; `check` compares with AWS although the record agrees.
+    pub fn begin(world: &World, scene: &Scene, name: &str, check: bool) -> Self {
+        let observed = ObservedKey { check, ..ObservedKey::recorded(&world.keys[name].status.0) };
+        let desired = world.desired_key(scene, name);
+        judge::note_accesses(&desired);
+        Self { name: name.to_owned(), observed, desired, left: VecDeque::new(), rounds: 0, looked_again: false, gone: false }
+    }
+
+    fn plan(&self, world: &World) -> Vec<KeyAction> {
+        if self.desired.is_used() {
+            plan_key(&self.desired, &self.observed, WINDOW, world.now)
+        } else {
+            plan_key_end(&self.desired, &self.observed, WINDOW, world.now)
+        }
+    }
+
+    /// Applies the next action, or ends the pass.
+    pub fn step(&mut self, world: &mut World, scene: &Scene, faults: &mut Faults) -> Step<KeyAction> {
+        if self.left.is_empty() && !self.gone {
+            self.rounds += 1;
+            assert!(self.rounds <= MOST_ROUNDS, "the plan never ends: {:?}", self.plan(world));
+            self.left = self.plan(world).into();
+        }
+        match self.left.pop_front() {
+            _ if self.gone => Step::Ended(End::Complete),
+            None => self.end(world, scene, End::Complete),
+            Some(KeyAction::Hold(hold)) => self.end(world, scene, End::Held(hold)),
+            Some(action) => match faults.take() {
+                Fault::Refusal => self.end(world, scene, failed(&Refused("refused"))),
+                fault => self.apply(world, scene, action, fault),
+            },
+        }
+    }
+
+    fn apply(&mut self, world: &mut World, scene: &Scene, action: KeyAction, fault: Fault) -> Step<KeyAction> {
+        assert!(!render::key_action(&action).is_empty());
+        let before = world.clone();
+        let applied = self.carry_out(world, scene, &action);
+        if action.writes_aws() {
+            judge::key_write(&before, world, scene, &self.desired, &action);
+        }
+        judge::records(world, scene);
+        match (applied, fault) {
+            (_, Fault::Crash) => return Step::Crashed,
+            (Ok(_), Fault::LostAnswer) if action.writes_aws() => self.observed.note_unknown(&action),
+            (Ok(effect), _) => {
+                self.gone = matches!(action, KeyAction::EndObject { .. });
+                if effect == KeyEffect::AliasTaken {
+                    self.left.clear();
+                }
+                self.observed.note(&action, effect, world.now);
+                return Step::Did(action);
+            }
+            (Err(refused), _) => return self.end(world, scene, failed(&refused)),
+        }
+        self.left.clear();
+        if std::mem::replace(&mut self.looked_again, true) { self.end(world, scene, failed(&Refused("no answer"))) } else { Step::Did(action) }
+    }
+
+    fn carry_out(&self, world: &mut World, scene: &Scene, action: &KeyAction) -> Result<KeyEffect, Refused> {
+        match action {
+            KeyAction::RecordNonce => {
+                world.nonces += 1;
+                let (nonce, now) = (format!("nonce-{}", world.nonces), world.now);
+                let status = &mut world.keys.get_mut(&self.name).unwrap().status.0;
+                Ok(KeyEffect::Nonce(record::record_nonce(status, nonce, now)))
+            }
+            KeyAction::ForgetApplied { .. }
+            | KeyAction::RecordKey { .. }
+            | KeyAction::RecordUsers { .. }
+            | KeyAction::RecordRotationStart { .. }
+            | KeyAction::RecordRotationServed { .. } => {
+                let now = world.now;
+                record::record(&mut world.keys.get_mut(&self.name).unwrap().status.0, action, now);
+                Ok(KeyEffect::Done)
+            }
+            KeyAction::EndObject { .. } => {
+                world.keys.remove(&self.name);
+                Ok(KeyEffect::Done)
+            }
+            _ => {
+                let now = world.now;
+                world.aws.apply_to_key(&scene.place(), action, now)
+            }
+        }
+    }
+
+    /// Writes status, as the controller does.
+    fn end(&self, world: &mut World, scene: &Scene, end: End) -> Step<KeyAction> {
+        let now = world.now;
+        let object = world.keys.get_mut(&self.name).unwrap();
+        let pass = KeyPass { desired: Some(&self.desired), observed: &self.observed, end: &end, generation: Some(1) };
+        object.status = Recorded(pass.status(&object.status.0, now));
+        judge::records(world, scene);
+        Step::Ended(end)
+    }
+}

@@ -1,0 +1,301 @@
+//! What is declared (a [`Scene`]), and what Kubernetes records and AWS holds of it (a [`World`]).
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+use encrypted_queue::api::labels::PAUSED;
+use encrypted_queue::api::queue_key::{NamespacedName, QueueKeySpec};
+use encrypted_queue::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, QueueKeyStatus, SensitivityTier, Tenant, tenant::TenantAccess};
+use encrypted_queue::desired::{DesiredKey, DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, Refusal, desired_key, place_of, queue_owner_tags};
+use encrypted_queue::names::{Place, QueueArn};
+use encrypted_queue::plan::teardown::{EndingQueue, KeptQueue};
+use encrypted_queue::plan::{ObservedKeyObject, QueueLocator, SearchWindow};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::json;
+
+use super::aws::Aws;
+use crate::declare::{CLUSTER, Declared, object, operator, patched, queue, tenant, tier};
+
+/// Tags of a new key are visible long before it ends.
+pub const WINDOW: SearchWindow = SearchWindow(SignedDuration::from_mins(6));
+
+/// What people declare.
+#[derive(Clone)]
+pub struct Scene {
+    pub tenant: Tenant,
+    pub tier: SensitivityTier,
+    pub queues: BTreeMap<NamespacedName, EncryptedQueue>,
+    /// What each queue is judged by, to remember the judgement.
+    texts: BTreeMap<NamespacedName, Rc<str>>,
+}
+
+pub fn named(name: &str) -> NamespacedName {
+    NamespacedName { namespace: "acme-prod".to_owned(), name: name.to_owned() }
+}
+
+impl Scene {
+    /// One tenant, one tier, and these queues.
+    pub fn of(names: &[&str]) -> Self {
+        let queues = names.iter().map(|name| (named(name), queue(name))).collect();
+        Self { tenant: tenant(), tier: tier(), queues, texts: BTreeMap::new() }.told_apart()
+    }
+
+    /// From parts whose texts say all that is in them.
+    pub fn assembled(tenant: Tenant, tier: SensitivityTier, rules: &str, queues: impl IntoIterator<Item = (EncryptedQueue, String)>) -> Self {
+        let mut scene = Self { tenant, tier, queues: BTreeMap::new(), texts: BTreeMap::new() };
+        for (queue, text) in queues {
+            let name = named(queue.metadata.name.as_deref().unwrap());
+            scene.texts.insert(name.clone(), format!("{rules} {text}").into());
+            scene.queues.insert(name, queue);
+        }
+        scene
+    }
+
+    fn told_apart(mut self) -> Self {
+        let rules = (&self.tenant.spec, &self.tier.spec);
+        self.texts = self.queues.iter().map(|(name, queue)| (name.clone(), serde_json::to_string(&(rules, queue)).unwrap().into())).collect();
+        self
+    }
+
+    /// The same with one key for all queues.
+    pub fn sharing_a_key(names: &[&str]) -> Self {
+        Self::of(names).with_tier(json!({"spec": {"key": {"scope": "Tenant"}}}))
+    }
+
+    pub fn with_tenant(mut self, patch: serde_json::Value) -> Self {
+        self.tenant = patched(&self.tenant, &patch);
+        self.told_apart()
+    }
+
+    pub fn with_tier(mut self, patch: serde_json::Value) -> Self {
+        self.tier = patched(&self.tier, &patch);
+        self.told_apart()
+    }
+
+    pub fn with_queue(mut self, name: &str, patch: serde_json::Value) -> Self {
+        let declared = self.queues.get_mut(&named(name)).unwrap();
+        *declared = patched(declared, &patch);
+        self.told_apart()
+    }
+
+    pub fn paused(self, name: &str) -> Self {
+        self.with_queue(name, json!({"metadata": {"annotations": {"encryptedqueue.dev/paused": "true"}}}))
+    }
+
+    /// Someone deletes the object.
+    pub fn deleted(self, name: &str) -> Self {
+        self.with_queue(name, json!({"metadata": {"deletionTimestamp": "2026-12-01T00:00:00Z"}}))
+    }
+
+    pub fn place(&self) -> Place {
+        place_of(&self.tenant, None)
+    }
+}
+
+/// A status that can be a part of a state that is compared and hashed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recorded<S>(pub S);
+
+impl<S: PartialEq> Eq for Recorded<S> {}
+
+impl<S: Serialize> Hash for Recorded<S> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        serde_json::to_string(&self.0).unwrap().hash(state);
+    }
+}
+
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct QueueObject {
+    pub finalizer: bool,
+    pub status: Recorded<EncryptedQueueStatus>,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct KeyObject {
+    pub spec: QueueKeySpec,
+    pub status: Recorded<QueueKeyStatus>,
+}
+
+/// Everything that outlives the operator's process.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct World {
+    pub aws: Aws,
+    pub now: Timestamp,
+    pub queues: BTreeMap<NamespacedName, QueueObject>,
+    pub keys: BTreeMap<String, KeyObject>,
+    pub nonces: u32,
+    /// Someone else changed AWS since the operator last compared everything: what is recorded need not be true.
+    pub meddled: bool,
+    /// Passes over several objects run at once, so that each may go by what was true when it began.
+    pub interleaved: bool,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let now = "2026-11-23T00:00:00Z".parse().unwrap();
+        Self { aws: Aws::default(), now, queues: BTreeMap::new(), keys: BTreeMap::new(), nonces: 0, meddled: false, interleaved: false }
+    }
+}
+
+/// What a pass over an EncryptedQueue works towards.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Aim {
+    Apply(Box<DesiredQueue>),
+    Keep(Option<Box<KeptQueue>>),
+    End(EndingQueue),
+}
+
+impl Aim {
+    /// Whether the tenant is to be cut off.
+    pub fn suspends(&self) -> bool {
+        match self {
+            Self::Apply(desired) => desired.access.suspended,
+            Self::Keep(kept) => kept.as_ref().is_some_and(|kept| kept.suspended),
+            Self::End(_) => false,
+        }
+    }
+}
+
+impl World {
+    pub fn wait(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    /// Whether the object is still there.
+    pub fn exists(&self, scene: &Scene, name: &NamespacedName) -> bool {
+        self.queues.contains_key(name) || scene.queues[name].metadata.deletion_timestamp.is_none()
+    }
+
+    pub fn queue_status(&self, name: &NamespacedName) -> EncryptedQueueStatus {
+        self.queues.get(name).map(|queue| queue.status.0.clone()).unwrap_or_default()
+    }
+
+    /// The declaration as it stands in Kubernetes, its status included.
+    fn stored(&self, scene: &Scene, name: &NamespacedName) -> EncryptedQueue {
+        let mut object = scene.queues[name].clone();
+        object.status = self.queues.get(name).map(|queue| queue.status.0.clone());
+        object
+    }
+
+    pub fn judged(&self, scene: &Scene, name: &NamespacedName) -> Rc<Result<DesiredQueue, Box<Refusal>>> {
+        type Key = (Rc<str>, NamespacedName, Option<String>, bool);
+        thread_local!(static MEMORY: RefCell<HashMap<Key, Rc<Result<DesiredQueue, Box<Refusal>>>>> = RefCell::default());
+        // All of the status that a declaration is judged by.
+        let status = self.queues.get(name).map(|queue| &queue.status.0);
+        let recorded = status.and_then(|status| status.key.as_ref()).map(|key| key.name.clone());
+        let key = (scene.texts[name].clone(), name.clone(), recorded, status.is_some_and(|status| status.dead_letter_queue.is_some()));
+        MEMORY.with(|memory| {
+            let known = memory.borrow().get(&key).cloned();
+            known.unwrap_or_else(|| memory.borrow_mut().entry(key).or_insert_with(|| Rc::new(self.judge(scene, name))).clone())
+        })
+    }
+
+    fn judge(&self, scene: &Scene, name: &NamespacedName) -> Result<DesiredQueue, Box<Refusal>> {
+        let (tenant, tier) = (Some(scene.tenant.clone()), Some(scene.tier.clone()));
+        let queue = self.stored(scene, name);
+        let labels = Some(BTreeMap::new());
+        Declared { tenant, tier, queue, labels, service_accounts: BTreeMap::new(), operator: Some(operator()), within_limit: true }.judged()
+    }
+
+    pub fn aim(&self, scene: &Scene, name: &NamespacedName) -> Aim {
+        let (object, judged) = (&scene.queues[name], self.judged(scene, name));
+        if object.metadata.deletion_timestamp.is_some() {
+            return Aim::End(self.ending(scene, name, judged.as_ref().as_ref().ok()));
+        }
+        match judged.as_ref() {
+            Ok(desired) if !is_paused(object) => Aim::Apply(Box::new(desired.clone())),
+            _ => Aim::Keep(self.kept(scene, name).map(Box::new)),
+        }
+    }
+
+    fn ending(&self, scene: &Scene, name: &NamespacedName, desired: Option<&DesiredQueue>) -> EndingQueue {
+        let (object, status) = (&scene.queues[name], self.queue_status(name));
+        let named = |arn: &QueueArn| QueueLocator { name: arn.name().to_owned(), url: None };
+        let recorded = |reference: Option<encrypted_queue::api::encrypted_queue::QueueReference>| {
+            reference.map(|reference| QueueLocator { name: reference.name, url: Some(reference.url) })
+        };
+        EndingQueue {
+            owner: queue_owner_tags(CLUSTER, object),
+            policy: desired.map_or(object.spec.deletion_policy, |desired| desired.deletion_policy),
+            even_if_not_empty: object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("encryptedqueue.dev/delete-non-empty")),
+            source: recorded(status.queue).or_else(|| desired.map(|desired| named(&desired.source.arn))),
+            dead_letter: recorded(status.dead_letter_queue)
+                .or_else(|| desired.and_then(|desired| desired.dead_letter.as_ref()).map(|side| named(&side.arn))),
+        }
+    }
+
+    fn kept(&self, scene: &Scene, name: &NamespacedName) -> Option<KeptQueue> {
+        let (queue, dead_letter_queue) = self.recorded_arns(name)?;
+        Some(KeptQueue {
+            queue,
+            dead_letter_queue,
+            place: scene.place(),
+            owner: queue_owner_tags(CLUSTER, &scene.queues[name]),
+            rules: self.rules(scene),
+            others: scene.tier.spec.access.others,
+            suspended: scene.tenant.spec.access == TenantAccess::Suspended,
+        })
+    }
+
+    fn rules(&self, scene: &Scene) -> PrincipalRules {
+        PrincipalRules::new(&scene.tenant.spec, &scene.tier.spec, scene.place().partition, Some(&operator()))
+    }
+
+    fn recorded_arns(&self, name: &NamespacedName) -> Option<(QueueArn, Option<QueueArn>)> {
+        let status = self.queue_status(name);
+        let dead_letter = status.dead_letter_queue.map(|reference| QueueArn::parse(&reference.arn).unwrap());
+        Some((QueueArn::parse(&status.queue?.arn).unwrap(), dead_letter))
+    }
+
+    /// What a key should be, from all queues that use it.
+    pub fn desired_key(&self, scene: &Scene, key: &str) -> DesiredKey {
+        let spec = &self.keys[key].spec;
+        let metadata = json!({"name": key, "uid": format!("uid-of-{key}")});
+        let object: QueueKey = object(json!({"apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "QueueKey", "metadata": metadata, "spec": spec}));
+        let users = scene.queues.keys().filter(|name| self.exists(scene, name)).filter_map(|name| self.key_user(scene, name, key)).collect();
+        let operator = operator();
+        let (tenant, tier) = (&scene.tenant, Some(&scene.tier));
+        desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: &operator, users, approvals: Vec::new() })
+    }
+
+    fn key_user(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<KeyUserInput> {
+        let recorded = self.queue_status(name).key.map(|recorded| recorded.name);
+        if recorded.is_some_and(|recorded| recorded != key) {
+            return None;
+        }
+        let desired = match self.judged(scene, name).as_ref() {
+            Ok(desired) if desired.key_name != key => return None,
+            Ok(_) if is_paused(&scene.queues[name]) => Err(Some(self.rules(scene))),
+            Ok(desired) => Ok(desired.clone()),
+            Err(refusal) => Err(refusal.rules.clone()),
+        };
+        let uid = scene.queues[name].metadata.uid.clone().unwrap();
+        Some(KeyUserInput { object: name.clone(), uid, recorded: self.recorded_arns(name), desired, paused: is_paused(&scene.queues[name]) })
+    }
+
+    /// What a queue knows of its QueueKey.
+    pub fn observed_key_object(&self, scene: &Scene, name: &NamespacedName) -> Option<ObservedKeyObject> {
+        let recorded = self.queue_status(name).key.map(|key| key.name);
+        let desired = self.judged(scene, name).as_ref().as_ref().ok().map(|desired| desired.key_name.clone());
+        self.key_object_as_seen_by(scene, name, &desired.or(recorded)?)
+    }
+
+    pub fn key_object_as_seen_by(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<ObservedKeyObject> {
+        let key = self.keys.get(key)?;
+        let (status, uid) = (&key.status.0, scene.queues[name].metadata.uid.as_ref());
+        let user = status.users.iter().find(|user| user.namespace == name.namespace && user.name == name.name && Some(&user.uid) == uid);
+        Some(ObservedKeyObject {
+            deletion_policy: key.spec.deletion_policy,
+            arn: status.arn.clone(),
+            holds: user.map(|user| user.grants_sha256.clone()),
+            ..ObservedKeyObject::default()
+        })
+    }
+}
+
+pub fn is_paused(object: &EncryptedQueue) -> bool {
+    object.metadata.annotations.as_ref().is_some_and(|all| all.get(PAUSED).is_some_and(|value| value == "true"))
+}
