@@ -131,13 +131,14 @@ mod tests {
         json!({"Version": "2012-10-17", "Statement": [statement("one"), statement("two"), statement("three")]})
     }
 
-    /// Sets sorted, scalars as arrays, accounts as root ARNs.
+    /// Sets and elements sorted (whether or not `serde_json` keeps the order it read), scalars as arrays, accounts as root ARNs.
     fn canonical(value: &Value) -> Value {
         match value {
-            Value::Object(object) => object
-                .iter()
-                .map(|(name, value)| (name.clone(), canonical(&if value.is_string() { json!([value]) } else { value.clone() })))
-                .collect(),
+            Value::Object(object) => {
+                let sorted: std::collections::BTreeMap<_, _> = object.iter().collect();
+                let element = |value: &Value| canonical(&if value.is_string() { json!([value]) } else { value.clone() });
+                sorted.into_iter().map(|(name, value)| (name.clone(), element(value))).collect()
+            }
             Value::Array(values) => {
                 let mut values: Vec<_> = values.iter().map(canonical).collect();
                 values.sort_by_key(Value::to_string);
