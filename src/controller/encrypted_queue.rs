@@ -11,6 +11,7 @@ use kube::runtime::controller::Action;
 use super::apply_queue::QueueApplier;
 use super::config_map::{self, ConfigMapState};
 use super::context::Context;
+use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
 use super::wake::name_of;
@@ -19,12 +20,12 @@ use crate::api::conditions::{self, types};
 use crate::api::encrypted_queue::QueueReference;
 use crate::api::labels::{CHECK_NOW, DELETE_NON_EMPTY};
 use crate::api::{EncryptedQueue, EncryptedQueueStatus, Reason};
-use crate::desired::queue_owner_tags;
+use crate::desired::{POLICY, queue_owner_tags};
 use crate::outcome::End;
 use crate::outcome::queue::QueuePass;
 use crate::plan::objects::{self, is_paused};
 use crate::plan::teardown::{EndingQueue, KeptQueue, plan_kept_queue, plan_queue_end};
-use crate::plan::{ObservedQueue, QueueAction, QueueLocator, Seen, plan_queue, render};
+use crate::plan::{ObservedQueue, QueueAction, QueueLocator, Seen, deleted, plan_queue, render};
 use crate::telemetry::metrics::ReconcileResult;
 
 const KIND: &str = "EncryptedQueue";
@@ -139,6 +140,8 @@ impl<'a> Pass<'a> {
                         self.announce(action);
                     }
                     Err(failure) if failure.kubernetes => return Err(failure),
+                    // The roles SQS cannot know are left out, the rest is applied.
+                    Err(failure) if failure.reason == Reason::PrincipalInvalid && self.leave_out(action).await => break,
                     // AWS is not as it was observed: look again, once.
                     Err(failure) if failure.retry == Retry::Now && !looked_again => {
                         looked_again = true;
@@ -155,7 +158,25 @@ impl<'a> Pass<'a> {
         Ok(super::no_end(MOST_ROUNDS))
     }
 
+    /// Notes the roles that SQS refuses; false: there is none to leave out that was not left out before.
+    async fn leave_out(&mut self, action: &QueueAction) -> bool {
+        let QueueAction::SetQueueAttributes { which, attributes, .. } = action else { return false };
+        let (Some(tenant), Some(policy), Ok(desired)) = (&self.resolved.tenant, attributes.get(POLICY), &self.resolved.desired) else { return false };
+        let before = self.observed.queue(*which).present().and_then(|queue| queue.attributes.get(POLICY)).map(String::as_str);
+        let refused = refused_principals(self.ctx, tenant, &desired.place.region, policy, before).await;
+        let known = self.observed.refused.len();
+        self.observed.refused.extend(refused);
+        self.observed.refused.len() > known
+    }
+
     fn announce(&self, action: &QueueAction) {
+        if let (QueueAction::ReadQueues { .. }, Ok(desired)) = (action, &self.resolved.desired) {
+            let shown = deleted::shown_by_queue(desired, &self.observed);
+            if !shown.is_empty() {
+                let note = format!("{}; QueueKey {} puts it on record", deleted::said(Some(&desired.access), &shown), desired.key_name);
+                self.ctx.events.reason(self.object, Reason::PrincipalDeleted, &note);
+            }
+        }
         if !action.writes_aws() {
             return;
         }
@@ -255,6 +276,8 @@ impl<'a> Pass<'a> {
                 self.ctx.backoff.succeeded(&self.id());
                 Action::await_change()
             }
+            // Nobody tells when a role comes to be.
+            End::Held(_) if !self.observed.refused.is_empty() => Action::requeue(self.ctx.backoff.after_failure(&self.id())),
             End::Held(hold) => {
                 self.ctx.backoff.succeeded(&self.id());
                 match hold.until {

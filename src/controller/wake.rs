@@ -194,6 +194,10 @@ impl Listener<EncryptedQueue> for Ears {
                 Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) => {}
             }
         }
+        let deleted: Vec<_> = status.and_then(|status| status.access.as_ref()).map(|access| access.deleted_principals.clone()).unwrap_or_default();
+        if wake.changed("deleted principals", name.to_string(), &deleted) && !deleted.is_empty() {
+            wake.keys_of(&name);
+        }
         let ready = status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::types::READY));
         if wake.changed("counts", name.to_string(), &(ready, status.and_then(|status| status.estimated_monthly_usd.clone()))) {
             wake.tenant(&queue.spec.tenant);
@@ -202,7 +206,7 @@ impl Listener<EncryptedQueue> for Ears {
 
     fn deleted(&mut self, reference: &ObjectRef<EncryptedQueue>) {
         let (wake, name) = (&self.0, namespaced(reference));
-        wake.forget(&["intent", "counts"], &name.to_string());
+        wake.forget(&["intent", "counts", "deleted principals"], &name.to_string());
         wake.keys_of(&name);
         let before = wake.known().queues.replace(&name, &BTreeSet::new());
         for dependency in before {
@@ -237,7 +241,13 @@ impl Listener<QueueKey> for Ears {
         if wake.changed(
             "key for queues",
             name.clone(),
-            &(status.and_then(|s| Some((s.arn.clone()?, s.alias.clone()))), users, ready, key.metadata.deletion_timestamp.is_some()),
+            &(
+                status.and_then(|s| Some((s.arn.clone()?, s.alias.clone()))),
+                status.map(|s| s.deleted_principals.clone()),
+                users,
+                ready,
+                key.metadata.deletion_timestamp.is_some(),
+            ),
         ) {
             wake.users_of_key(&name).iter().chain(&spec.queue).for_each(|queue| wake.queue(queue));
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::tags::owner_tags;
 use super::{DesiredQueue, KeyIdentity, PrincipalRules};
-use crate::api::queue_key::{KeyUser, NamespacedName};
+use crate::api::queue_key::{DeletedPrincipal, KeyUser, NamespacedName};
 use crate::api::tenant::TenantAccess;
 use crate::api::{DeletionPolicy, QueueKey, SensitivityTier, Tenant};
 use crate::names::{Place, QueueArn, RoleArn};
@@ -23,6 +23,8 @@ pub struct KeyUserInput {
     pub recorded: Option<(QueueArn, Option<QueueArn>)>,
     /// What it should be, or the rules that its applied grants must still satisfy (None: they stay as they are).
     pub desired: Result<DesiredQueue, Option<PrincipalRules>>,
+    /// Deleted principals that its policies showed.
+    pub deleted: Vec<DeletedPrincipal>,
     /// Whether its object is paused; then it is not `desired`.
     pub paused: bool,
 }
@@ -138,6 +140,8 @@ pub struct DesiredKey {
     pub approvals: Vec<Approval>,
     /// Users that keep what they have.
     pub kept: Vec<KeptUser>,
+    /// Deleted principals that the users' own policies showed.
+    pub reported: Vec<DeletedPrincipal>,
     /// Days between rotations: the shortest that a user asks for; None: no user is accepted, leave it.
     pub rotation_period_days: Option<i32>,
     /// The latest on-demand rotation asked for.
@@ -166,8 +170,9 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
     let (name, spec) = (object.metadata.name.clone().unwrap_or_default(), &object.spec);
     let identity = KeyIdentity::of(spec);
     let place = super::place_of(tenant, Some(&spec.region));
-    let (mut accepted, mut kept) = (Vec::new(), Vec::new());
+    let (mut accepted, mut kept, mut reported) = (Vec::new(), Vec::new(), Vec::new());
     for user in users {
+        reported.extend(user.deleted);
         match user.desired {
             Ok(desired) => accepted.push((user.object, user.uid, desired)),
             Err(rules) => kept.push(KeptUser { object: user.object, queue: user.recorded, rules, paused: user.paused }),
@@ -203,6 +208,7 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
             .collect(),
         approvals,
         kept,
+        reported,
         rotation_period_days: accepted.iter().map(|(_, _, user)| user.rotation_period_days).min(),
         rotate_requested_at: accepted.iter().filter_map(|(_, _, user)| user.rotate_requested_at).max(),
         deletion_window_days: tier.map_or(30, |tier| tier.spec.key.deletion_window_days),

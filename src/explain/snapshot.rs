@@ -163,7 +163,14 @@ impl<'a> Explainer<'a> {
     fn key_access(&self, key: &str, place: &Place, tenant: &Tenant, spec: &QueueKeySpec) -> Option<KeyAccess> {
         let user = |name: &&NamespacedName| {
             let desired = self.judged.get(*name)?.as_ref().ok()?.clone();
-            Some(KeyUserInput { object: (*name).clone(), uid: desired.uid.clone(), recorded: None, desired: Ok(desired), paused: false })
+            Some(KeyUserInput {
+                object: (*name).clone(),
+                uid: desired.uid.clone(),
+                recorded: None,
+                desired: Ok(desired),
+                deleted: Vec::new(),
+                paused: false,
+            })
         };
         let users = self.users.get(key).into_iter().flatten().filter_map(user).collect();
         let operator_role = self.snapshot.operator_role(tenant).or_else(|| stand_in(place))?;

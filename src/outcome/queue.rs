@@ -5,13 +5,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::End;
 use crate::api::conditions::{Finding, merge, summarise, types};
-use crate::api::encrypted_queue::{EncryptedQueueStatus, KeyReference, QueueReference};
+use crate::api::encrypted_queue::{AccessStatus, EncryptedQueueStatus, KeyReference, QueueReference};
 use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::{DesiredQueue, QueueSide, Violation, cost};
 use crate::plan::queue::applied_sha256;
 use crate::plan::state::QueueState;
-use crate::plan::{Hold, ObservedQueue};
+use crate::plan::{Hold, ObservedQueue, deleted};
 
 /// What a pass over a queue knows at its end.
 pub struct QueuePass<'a> {
@@ -44,9 +44,8 @@ fn condition_of(reason: Reason) -> &'static str {
         | Reason::AmbiguousOwnership
         | Reason::KeyUnusable
         | Reason::PrincipalInvalid
-        | Reason::PrincipalDeleted
         | Reason::RotationsUsedUp => types::KEY_READY,
-        Reason::AwaitingApproval => types::ACCESS_IN_SYNC,
+        Reason::AwaitingApproval | Reason::PrincipalDeleted => types::ACCESS_IN_SYNC,
         _ => types::QUEUE_READY,
     }
 }
@@ -60,6 +59,9 @@ impl QueuePass<'_> {
         status.created_at = self.observed.created_at.map(MicroTime);
         if let Ok(desired) = self.desired {
             self.references(desired, &mut status);
+            let deleted = deleted::not_on_record(desired, self.observed);
+            let access = AccessStatus { deleted_principals: deleted, ..status.access.take().unwrap_or_default() };
+            status.access = (access != AccessStatus::default()).then_some(access);
         }
         status.applied_sha256 = self.applied();
         status.applied_tag_keys = self.applied_tag_keys();
@@ -145,7 +147,9 @@ impl QueuePass<'_> {
     fn obstructed(&self) -> Option<&'static str> {
         Some(match self.end {
             End::Complete => return None,
-            End::Held(Hold { reason: reason @ (Reason::QueueConflict | Reason::AwaitingApproval), .. }) => condition_of(*reason),
+            End::Held(Hold { reason: reason @ (Reason::QueueConflict | Reason::AwaitingApproval | Reason::PrincipalDeleted), .. }) => {
+                condition_of(*reason)
+            }
             End::Held(_) if !self.deleting && !self.granted() => types::KEY_READY,
             End::Held(Hold { reason, .. }) | End::Failed { reason, .. } => condition_of(*reason),
         })

@@ -56,6 +56,7 @@ pub fn key_effect(action: &KeyAction, place: &Place, now: Timestamp) -> Option<K
         | KeyAction::EnableKey { .. }
         | KeyAction::PutKeyPolicy { .. }
         | KeyAction::RecordUsers { .. }
+        | KeyAction::RecordDeletedPrincipals { .. }
         | KeyAction::MarkApproval { .. }
         | KeyAction::RevokeGrant { .. }
         | KeyAction::CreateAlias { .. }
@@ -111,6 +112,7 @@ pub fn key_write(action: &KeyAction) -> Option<(&'static str, Change)> {
         | KeyAction::ReadKey { .. }
         | KeyAction::ForgetApplied { .. }
         | KeyAction::RecordUsers { .. }
+        | KeyAction::RecordDeletedPrincipals { .. }
         | KeyAction::MarkApproval { .. }
         | KeyAction::RecordRotationStart { .. }
         | KeyAction::ReadRotations { .. }

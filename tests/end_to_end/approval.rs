@@ -11,7 +11,7 @@ use crate::world::{ACCOUNT, World};
 const WORKER: &str = "arn:aws:iam::123456789012:role/acme-orders-worker";
 const SECOND: &str = "arn:aws:iam::123456789012:role/acme-second";
 
-async fn approve(world: &World, name: &str, key: &str, sha256: &str) {
+pub(crate) async fn approve(world: &World, name: &str, key: &str, sha256: &str) {
     let approvals: Api<AccessApproval> = Api::all(world.client.clone());
     let spec = json!({"queueKey": key, "grantsSha256": sha256, "reason": "a test", "approvedBy": "maria@example.com"});
     let approval = serde_json::from_value(
@@ -21,7 +21,7 @@ async fn approve(world: &World, name: &str, key: &str, sha256: &str) {
     approvals.create(&PostParams::default(), &approval).await.unwrap();
 }
 
-async fn pending(world: &World, key: &str) -> Option<(String, Vec<String>, Vec<String>)> {
+pub(crate) async fn pending(world: &World, key: &str) -> Option<(String, Vec<String>, Vec<String>)> {
     let key: QueueKey = world.keys().get(key).await.unwrap();
     key.status?.pending_grants.first().map(|pending| (pending.sha256.clone(), pending.gains.clone(), pending.losses.clone()))
 }

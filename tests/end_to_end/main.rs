@@ -4,6 +4,7 @@
 
 mod approval;
 mod bad_input;
+mod deleted;
 mod life;
 mod plan;
 mod rights;

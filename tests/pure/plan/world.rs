@@ -8,8 +8,10 @@ use std::rc::Rc;
 use encrypted_queue::api::labels::PAUSED;
 use encrypted_queue::api::queue_key::{NamespacedName, QueueKeySpec};
 use encrypted_queue::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, QueueKeyStatus, SensitivityTier, Tenant, tenant::TenantAccess};
-use encrypted_queue::desired::{DesiredKey, DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, Refusal, desired_key, place_of, queue_owner_tags};
-use encrypted_queue::names::{Place, QueueArn};
+use encrypted_queue::desired::{
+    Approval, DesiredKey, DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, Refusal, desired_key, place_of, queue_owner_tags,
+};
+use encrypted_queue::names::{Place, QueueArn, RoleArn};
 use encrypted_queue::plan::teardown::{EndingQueue, KeptQueue};
 use encrypted_queue::plan::{ObservedKeyObject, QueueLocator, SearchWindow};
 use jiff::{SignedDuration, Timestamp};
@@ -127,6 +129,8 @@ pub struct World {
     pub queues: BTreeMap<NamespacedName, QueueObject>,
     pub keys: BTreeMap<String, KeyObject>,
     pub nonces: u32,
+    /// Approvals that were given and not used.
+    pub approvals: Vec<Approval>,
     /// Someone else changed AWS since the operator last compared everything: what is recorded need not be true.
     pub meddled: bool,
     /// Passes over several objects run at once, so that each may go by what was true when it began.
@@ -136,7 +140,16 @@ pub struct World {
 impl Default for World {
     fn default() -> Self {
         let now = "2026-11-23T00:00:00Z".parse().unwrap();
-        Self { aws: Aws::default(), now, queues: BTreeMap::new(), keys: BTreeMap::new(), nonces: 0, meddled: false, interleaved: false }
+        Self {
+            aws: Aws::default(),
+            now,
+            queues: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            nonces: 0,
+            approvals: Vec::new(),
+            meddled: false,
+            interleaved: false,
+        }
     }
 }
 
@@ -257,8 +270,8 @@ impl World {
         let object: QueueKey = object(json!({"apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "QueueKey", "metadata": metadata, "spec": spec}));
         let users = scene.queues.keys().filter(|name| self.exists(scene, name)).filter_map(|name| self.key_user(scene, name, key)).collect();
         let operator = operator();
-        let (tenant, tier) = (&scene.tenant, Some(&scene.tier));
-        desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: &operator, users, approvals: Vec::new() })
+        let (tenant, tier, approvals) = (&scene.tenant, Some(&scene.tier), self.approvals.clone());
+        desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: &operator, users, approvals })
     }
 
     fn key_user(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<KeyUserInput> {
@@ -273,7 +286,9 @@ impl World {
             Err(refusal) => Err(refusal.rules.clone()),
         };
         let uid = scene.queues[name].metadata.uid.clone().unwrap();
-        Some(KeyUserInput { object: name.clone(), uid, recorded: self.recorded_arns(name), desired, paused: is_paused(&scene.queues[name]) })
+        let (recorded, paused) = (self.recorded_arns(name), is_paused(&scene.queues[name]));
+        let deleted = self.queue_status(name).access.map(|access| access.deleted_principals).unwrap_or_default();
+        Some(KeyUserInput { object: name.clone(), uid, recorded, desired, deleted, paused })
     }
 
     /// What a queue knows of its QueueKey.
@@ -291,6 +306,9 @@ impl World {
             deletion_policy: key.spec.deletion_policy,
             arn: status.arn.clone(),
             holds: user.map(|user| user.grants_sha256.clone()),
+            awaits_approval: status.pending_grants.iter().find(|pending| pending.object() == *name).map(|pending| pending.gains.clone()),
+            refused: status.refused_principals.iter().map(|arn| RoleArn::parse(arn).unwrap()).collect(),
+            deleted: status.deleted_principals.clone(),
             ..ObservedKeyObject::default()
         })
     }
