@@ -190,6 +190,10 @@ pub(super) const TABLE: &[(&str, Kind)] = &[
     ("InvalidParameterException", Kind::Invalid),
     ("InternalServiceException", Kind::Unavailable),
     ("ThrottledException", Kind::Throttled),
+    // EKS
+    ("ResourceNotFoundException", Kind::NotFound),
+    ("InvalidRequestException", Kind::Invalid),
+    ("ServerException", Kind::Unavailable),
     // Any service
     ("AccessDenied", Kind::AccessDenied),
     ("AccessDeniedException", Kind::AccessDenied),

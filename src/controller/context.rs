@@ -12,6 +12,7 @@ use kube::{Client, Resource, ResourceExt};
 use super::backoff::Backoff;
 use super::events::Events;
 use super::leader::Leadership;
+use super::pod_identity::PodIdentities;
 use super::tenant::CountWrites;
 use super::wake::Wake;
 use crate::api::queue_key::NamespacedName;
@@ -44,6 +45,7 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) backoff: Backoff,
     pub(super) checks: Checks,
+    pub(super) pod_identities: PodIdentities,
     pub(super) absences: Absences,
     pub(super) count_writes: CountWrites,
     pub(super) leadership: Leadership,

@@ -45,7 +45,7 @@ struct Pass<'a> {
 
 pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     let object = ctx.fresh_queues.newest(object);
-    let resolved = resolve_queue(&ctx, &object).await;
+    let resolved = resolve_queue(&ctx, &object, asked_for(&object).is_some()).await;
     let mut pass = Pass::new(&ctx, &object, &resolved);
     let end = Box::pin(pass.run()).await?;
     if let Some(uid) = object.uid() {
@@ -68,7 +68,7 @@ impl<'a> Pass<'a> {
         let status = object.status.clone().unwrap_or_default();
         let key_name = resolved.desired.as_ref().map(|desired| desired.key_name.clone()).ok().or_else(|| status.key.clone().map(|key| key.name));
         let key = key_name.and_then(|name| ctx.key(&name)).filter(|key| key.metadata.deletion_timestamp.is_none());
-        let asked = object.annotations().get(CHECK_NOW).filter(|value| status.checked_now.as_deref() != Some(cut(value)));
+        let asked = asked_for(object);
         let check = ctx.checks.take(KIND, &name_of(object).to_string());
         if let (Some(_), Some(key)) = (asked, &key) {
             ctx.checks.request("QueueKey", &key.name_any());
@@ -272,6 +272,7 @@ impl<'a> Pass<'a> {
 
     fn next(&self, end: &End) -> Action {
         match end {
+            _ if self.resolved.looked_up_in_vain => Action::requeue(self.ctx.backoff.after_failure(&self.id())),
             End::Complete => {
                 self.ctx.backoff.succeeded(&self.id());
                 Action::await_change()
@@ -290,6 +291,12 @@ impl<'a> Pass<'a> {
             End::Failed { .. } => Action::requeue(self.ctx.backoff.after_failure(&self.id())),
         }
     }
+}
+
+/// A request for a comparison that was not served yet.
+fn asked_for(object: &EncryptedQueue) -> Option<&String> {
+    let served = object.status.as_ref().and_then(|status| status.checked_now.as_deref());
+    object.annotations().get(CHECK_NOW).filter(|value| served != Some(cut(value)))
 }
 
 /// What a paused object's action would change; access that waits for the key is a difference too.

@@ -115,6 +115,11 @@ impl Wake {
         }
     }
 
+    /// Wakes whoever depends on a ServiceAccount's role.
+    pub(super) fn service_account(&self, account: &NamespacedName) {
+        self.dependants(&Dependency::ServiceAccount(account.namespace.clone(), account.name.clone()));
+    }
+
     /// Wakes the key a queue records, and the key that was made for it.
     fn keys_of(&self, queue: &NamespacedName) {
         let known = self.known();
@@ -156,7 +161,7 @@ pub(super) fn name_of(object: &impl ResourceExt) -> NamespacedName {
     NamespacedName { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-fn service_accounts(queue: &EncryptedQueue) -> impl Iterator<Item = &str> {
+pub(super) fn service_accounts(queue: &EncryptedQueue) -> impl Iterator<Item = &str> {
     let spec = &queue.spec;
     let dead_letter = spec.dead_letter.iter().flat_map(|dead_letter| dead_letter.consumers.iter().chain(&dead_letter.redrivers));
     let consumers =

@@ -23,10 +23,29 @@ use crate::policy::access::QueueAccess;
 pub enum ServiceAccountRole {
     /// No such ServiceAccount.
     Missing,
-    /// It has none.
+    /// It is annotated with none; whether EKS has an association is not looked up, since no cluster is named.
     WithoutRole,
+    /// It is annotated with none, and the cluster has no association for it.
+    NotAssociated {
+        /// Name of the EKS cluster.
+        cluster: String,
+    },
     /// The role's ARN as annotated, not yet judged.
     Role(String),
+    /// By EKS Pod Identity.
+    Associated {
+        /// The role's ARN as the association has it, not yet judged.
+        role: String,
+        /// Another role that it is annotated with, which its pods never get.
+        ignored: Option<String>,
+    },
+    /// EKS could not be asked: nothing is changed.
+    Unknown {
+        /// Why.
+        reason: Reason,
+        /// For people: what failed and the way out.
+        message: String,
+    },
 }
 
 /// All that decides what a queue should be.
@@ -93,6 +112,8 @@ pub struct DesiredQueue {
     pub deletion_policy: DeletionPolicy,
     /// Whether new access waits for an approval.
     pub needs_approval: bool,
+    /// What its owners should know although it is accepted.
+    pub notes: Vec<String>,
 }
 
 /// Why a queue is not as declared; what it has keeps running, less what the rules no longer admit.
@@ -111,9 +132,17 @@ pub struct Refusal {
 #[derive(Default)]
 pub(super) struct Refusals {
     pub(super) violations: Vec<Violation>,
+    notes: Vec<String>,
 }
 
 impl Refusals {
+    /// Notes what is no reason to refuse; said once.
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     fn add(&mut self, reason: Reason, field: &str, message: impl Into<String>) {
         self.violations.push(Violation::new(reason, field, message));
     }
@@ -322,6 +351,7 @@ impl Judge<'_, '_> {
             rotate_requested_at: spec.key.rotate_requested_at.as_ref().map(|time| time.0),
             deletion_policy: tier.deletion_policy.unwrap_or(spec.deletion_policy),
             needs_approval: tier.approval == Approval::OnWidening,
+            notes: refusals.notes,
         })
     }
 }

@@ -123,7 +123,11 @@ impl QueuePass<'_> {
 
     fn findings(&self) -> Vec<Finding> {
         let accepted = match self.desired {
-            Ok(_) => Finding::of(types::ACCEPTED, Reason::Accepted, "the declaration satisfies its tenant and tier"),
+            Ok(desired) => {
+                let fine = "the declaration satisfies its tenant and tier".to_owned();
+                let said: Vec<String> = std::iter::once(fine).chain(desired.notes.iter().cloned()).collect();
+                Finding::of(types::ACCEPTED, Reason::Accepted, said.join("; "))
+            }
             Err(violations) => {
                 let all = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 Finding::of(types::ACCEPTED, violations.first().map_or(Reason::Pending, |first| first.reason), all)

@@ -7,6 +7,7 @@ mod bad_input;
 mod deleted;
 mod life;
 mod plan;
+mod pod_identity;
 mod rights;
 mod shared_key;
 mod world;
