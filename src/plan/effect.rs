@@ -95,6 +95,11 @@ impl ObservedQueue {
                 self.applied_sha256 = None;
                 self.applied_tag_keys.clone_from(tag_keys);
             }
+            (QueueAction::SetKeyDeletionPolicy { policy, .. }, _) => {
+                if let Some(key) = &mut self.key {
+                    key.deletion_policy = *policy;
+                }
+            }
             (QueueAction::RemoveFinalizer, _) => self.finalizer = false,
             (QueueAction::ReadQueues { .. } | QueueAction::EnsureKey { .. } | QueueAction::CreateQueue { .. } | QueueAction::Hold(_), _) => {}
         }
@@ -163,6 +168,7 @@ impl ObservedKey {
                 self.users.clone_from(users);
                 self.applied_tag_keys.clone_from(tag_keys);
             }
+            KeyAction::RecordReleased { queues } => self.released_queues.clone_from(queues),
             KeyAction::RecordUsers { users, access_revision, approval } => {
                 self.users.clone_from(users);
                 self.access_revision = *access_revision;

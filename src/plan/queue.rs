@@ -6,6 +6,7 @@ use super::action::{Hold, QueueAction, QueueLocator};
 use super::grants::is_to;
 use super::observed::{ObservedQueue, Seen};
 use super::state::{Attributes, QueueState, Tags};
+use super::teardown::ends_otherwise;
 use crate::api::Reason;
 use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT};
 use crate::api::queue_key::QueueKeySpec;
@@ -153,9 +154,7 @@ fn prepare(desired: &DesiredQueue, observed: &ObservedQueue) -> Vec<QueueAction>
     if !observed.finalizer {
         actions.push(QueueAction::AddFinalizer);
     }
-    // Of a shared key the policy is decided where all its users are known.
-    let own_key = desired.key.queue.is_some();
-    if observed.key.as_ref().is_none_or(|key| own_key && key.deletion_policy != desired.deletion_policy) {
+    if observed.key.as_ref().is_none_or(|key| ends_otherwise(key, desired.deletion_policy)) {
         actions.push(QueueAction::EnsureKey { name: desired.key_name.clone(), spec: key_spec(desired) });
     }
     actions
