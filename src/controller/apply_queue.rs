@@ -47,7 +47,7 @@ impl QueueApplier<'_> {
                 let url = self.aws().await?.create_queue(name, attributes, tags).await?;
                 Ok(QueueEffect::Created { url })
             }
-            QueueAction::SetQueueAttributes { which: _, url, attributes } => {
+            QueueAction::SetQueueAttributes { which: _, url, attributes, revokes: _ } => {
                 self.aws().await?.set_queue_attributes(url, attributes).await?;
                 Ok(QueueEffect::Done)
             }

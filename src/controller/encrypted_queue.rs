@@ -142,7 +142,10 @@ impl<'a> Pass<'a> {
         if !action.writes_aws() {
             return;
         }
-        let said = render::queue_action(action);
+        let mut said = render::queue_action(action);
+        if let (QueueAction::SetQueueAttributes { revokes: true, .. }, Some(until)) = (action, self.observed.cached_data_keys_until) {
+            said.push_str(&format!("; data keys that SQS cached may serve whoever lost access until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")));
+        }
         let was_ready = self
             .object
             .status

@@ -77,6 +77,8 @@ pub enum QueueAction {
         url: String,
         /// Those that differ.
         attributes: Attributes,
+        /// Whether someone loses access by it: data keys that SQS cached may serve them for another reuse period.
+        revokes: bool,
     },
     /// Writes tags.
     TagQueue {

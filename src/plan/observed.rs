@@ -54,6 +54,8 @@ pub struct ObservedQueue {
     pub dead_letter_url: Option<String>,
     /// When the queue was made, from status.
     pub created_at: Option<Timestamp>,
+    /// Until when data keys that SQS cached may serve someone who lost access, from status.
+    pub cached_data_keys_until: Option<Timestamp>,
     /// Whether to compare with AWS although the record agrees.
     pub check: bool,
     /// The queue.

@@ -18,6 +18,7 @@ impl ObservedQueue {
             applied_tag_keys: status.applied_tag_keys.clone(),
             source_url: url(&status.queue),
             dead_letter_url: url(&status.dead_letter_queue),
+            cached_data_keys_until: status.access.as_ref().and_then(|access| access.cached_data_keys_until.as_ref()).map(|time| time.0),
             created_at: status.created_at.as_ref().map(|time| time.0),
             ..Self::default()
         }

@@ -33,7 +33,7 @@ pub fn queue_action(action: &QueueAction) -> String {
         QueueAction::EnsureKey { name, spec: _ } => format!("make QueueKey {name}"),
         QueueAction::ReadQueues { source, dead_letter: _ } => format!("read queue {}", source.name),
         QueueAction::CreateQueue { which: kind, name, attributes: _, tags: _ } => format!("create {} {name}", which(*kind)),
-        QueueAction::SetQueueAttributes { which: kind, url, attributes: changed } => {
+        QueueAction::SetQueueAttributes { which: kind, url, attributes: changed, revokes: _ } => {
             format!("set {} of {} {}", attributes(changed), which(*kind), name(url))
         }
         QueueAction::TagQueue { which: kind, url, tags: changed } => format!("tag {} {} with {}", which(*kind), name(url), tags(changed)),

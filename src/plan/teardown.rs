@@ -6,7 +6,7 @@ use super::action::{Hold, KeyAction, QueueAction, QueueLocator};
 use super::grants::held;
 use super::key::{SearchWindow, plan_creation, point_alias};
 use super::observed::{ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
-use super::queue::{forget_first, parsed_policy};
+use super::queue::{forget_first, parsed_policy, revokes};
 use super::state::{KeyLifecycle, QueueState, Tags};
 use crate::api::labels::{DELETE_NON_EMPTY, TAG_RELEASED};
 use crate::api::sensitivity_tier::Others;
@@ -164,8 +164,9 @@ fn narrow(kept: &KeptQueue, found: &QueueState, which: QueueKind) -> Option<Queu
         QueueKind::Source => queue_policy::render_queue(&access, &kept.place),
         QueueKind::DeadLetter => queue_policy::render_dead_letter(&access, &kept.place)?,
     };
-    let attributes = [(POLICY.to_owned(), narrowed.to_json())].into();
-    Some(QueueAction::SetQueueAttributes { which, url: found.url.clone(), attributes })
+    let policy = narrowed.to_json();
+    let revokes = revokes(which, arn, &kept.place, found, &policy);
+    Some(QueueAction::SetQueueAttributes { which, url: found.url.clone(), attributes: [(POLICY.to_owned(), policy)].into(), revokes })
 }
 
 /// Decides what to do about a QueueKey that was deleted while queues use it. They make it again, and it finds its key by the alias: until the key has
