@@ -60,6 +60,7 @@ impl KeyApplier<'_> {
             | KeyAction::ForgetApplied { .. }
             | KeyAction::RecordUsers { .. }
             | KeyAction::RecordDeletedPrincipals { .. }
+            | KeyAction::RecordReleased { .. }
             | KeyAction::RecordRotationStart { .. }
             | KeyAction::RecordRotationServed { .. } => self.record(|status| record::record(status, action, now)).await,
             KeyAction::MarkApproval { name } => {

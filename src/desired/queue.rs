@@ -277,8 +277,12 @@ impl Judge<'_, '_> {
     }
 
     fn dead_letter(&self) -> Option<DeadLetter> {
-        let required = self.tier.spec.dead_letter == DeadLetterRule::Required;
-        self.input.object.spec.dead_letter.clone().or_else(|| required.then(DeadLetter::default))
+        let (tier, required) = (&self.tier.spec, self.tier.spec.dead_letter == DeadLetterRule::Required);
+        // Of what nobody wrote, nobody is told that it is too long.
+        let longest = tier.message_retention_seconds.maximum;
+        let default = DeadLetter::default();
+        let message_retention_seconds = default.message_retention_seconds.min(longest);
+        self.input.object.spec.dead_letter.clone().or_else(|| required.then_some(DeadLetter { message_retention_seconds, ..default }))
     }
 
     fn not_yet_supported(&self, refusals: &mut Refusals) {

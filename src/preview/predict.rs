@@ -28,6 +28,7 @@ pub fn queue_effect(action: &QueueAction, place: &Place, key: impl FnOnce() -> O
         | QueueAction::UntagQueue { .. }
         | QueueAction::DeleteQueue { .. }
         | QueueAction::ForgetApplied { .. }
+        | QueueAction::SetKeyDeletionPolicy { .. }
         | QueueAction::RemoveFinalizer
         | QueueAction::Hold(_) => QueueEffect::Done,
     })
@@ -57,6 +58,7 @@ pub fn key_effect(action: &KeyAction, place: &Place, now: Timestamp) -> Option<K
         | KeyAction::PutKeyPolicy { .. }
         | KeyAction::RecordUsers { .. }
         | KeyAction::RecordDeletedPrincipals { .. }
+        | KeyAction::RecordReleased { .. }
         | KeyAction::MarkApproval { .. }
         | KeyAction::RevokeGrant { .. }
         | KeyAction::CreateAlias { .. }
@@ -85,6 +87,7 @@ pub fn queue_write(action: &QueueAction) -> Option<(&'static str, Change)> {
         | QueueAction::EnsureKey { .. }
         | QueueAction::ReadQueues { .. }
         | QueueAction::ForgetApplied { .. }
+        | QueueAction::SetKeyDeletionPolicy { .. }
         | QueueAction::RemoveFinalizer
         | QueueAction::Hold(_) => return None,
     })
@@ -113,6 +116,7 @@ pub fn key_write(action: &KeyAction) -> Option<(&'static str, Change)> {
         | KeyAction::ForgetApplied { .. }
         | KeyAction::RecordUsers { .. }
         | KeyAction::RecordDeletedPrincipals { .. }
+        | KeyAction::RecordReleased { .. }
         | KeyAction::MarkApproval { .. }
         | KeyAction::RecordRotationStart { .. }
         | KeyAction::ReadRotations { .. }

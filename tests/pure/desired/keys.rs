@@ -29,6 +29,7 @@ fn key_of(declared: &Declared, queues: &[DesiredQueue]) -> DesiredKey {
         desired: Ok(queue.clone()),
         deleted: Vec::new(),
         paused: false,
+        leaving: false,
     };
     let users = queues.iter().map(user).collect();
     let (tenant, tier) = (declared.tenant.as_ref().unwrap(), declared.tier.as_ref());

@@ -167,6 +167,11 @@ impl QueueWorker {
                 object.status.0.applied_tag_keys.clone_from(tag_keys);
                 world.queues.insert(self.name.clone(), object);
             }
+            QueueAction::SetKeyDeletionPolicy { name, policy } => {
+                if let Some(key) = world.keys.get_mut(name) {
+                    key.spec.deletion_policy = *policy;
+                }
+            }
             QueueAction::EnsureKey { name, spec } => {
                 let key = world.keys.entry(name.clone()).or_insert_with(|| KeyObject { spec: spec.clone(), status: Recorded::default() });
                 key.spec.deletion_policy = spec.deletion_policy;
@@ -298,6 +303,7 @@ impl KeyWorker {
             | KeyAction::RecordKey { .. }
             | KeyAction::RecordUsers { .. }
             | KeyAction::RecordDeletedPrincipals { .. }
+            | KeyAction::RecordReleased { .. }
             | KeyAction::RecordRotationStart { .. }
             | KeyAction::RecordRotationServed { .. } => {
                 let now = world.now;
@@ -326,7 +332,7 @@ impl KeyWorker {
         let end = if tried_again { failed(&INVALID_PRINCIPALS) } else { end };
         let now = world.now;
         let object = world.keys.get_mut(&self.name).unwrap();
-        let pass = KeyPass { desired: Some(&self.desired), observed: &self.observed, end: &end, generation: Some(1) };
+        let pass = KeyPass { desired: Some(&self.desired), observed: &self.observed, end: &end, checked_now: None, generation: Some(1) };
         object.status = Recorded(pass.status(&object.status.0, now));
         judge::records(world, scene);
         Step::Ended(end)
