@@ -12,7 +12,7 @@ use super::{KeyIdentity, PrincipalRules, Violation};
 use crate::api::encrypted_queue::{Adoption, DeadLetter};
 use crate::api::queue_key::NamespacedName;
 use crate::api::sensitivity_tier::{Approval, Bounds, DeadLetterRule, KeyScope};
-use crate::api::tenant::TenantAccess;
+use crate::api::tenant::{TenantAccess, TenantSpec};
 use crate::api::{DeletionPolicy, EncryptedQueue, Reason, SensitivityTier, Tenant};
 use crate::names::{Partition, Place, QueueArn, RoleArn};
 use crate::plan::state::{Attributes, Tags};
@@ -209,6 +209,12 @@ impl Judge<'_, '_> {
         refusals.unless(tenant.aws.regions.contains(&self.place.region), Reason::RegionNotAllowed, "spec.region", || {
             format!("Tenant {name} may use {} only", tenant.aws.regions.join(", "))
         });
+        for (field, arn) in named_roles(tenant) {
+            let partition = self.place.partition;
+            refusals.unless(RoleArn::parse(arn).is_ok_and(|role| role.partition() == partition), Reason::PrincipalMalformed, "spec.tenant", || {
+                format!("Tenant {name}, {field}: {arn} is of another partition than Region {} ({partition}); correct the tenant", self.place.region)
+            });
+        }
         refusals.unless(self.input.within_limit, Reason::QueueLimitReached, "spec.tenant", || {
             format!(
                 "Tenant {name} has as many queues as its spec.limits.queues allows ({}); remove one or ask for more",
@@ -358,6 +364,14 @@ impl Judge<'_, '_> {
             notes: refusals.notes,
         })
     }
+}
+
+/// Roles that every key policy of a tenant names, each with its field.
+fn named_roles(tenant: &TenantSpec) -> Vec<(String, &str)> {
+    let lists = [("keyAdministrators", &tenant.key_administrators), ("breakGlassAdministrators", &tenant.break_glass_administrators)];
+    let listed = lists.into_iter().flat_map(|(field, arns)| arns.iter().enumerate().map(move |(index, arn)| (format!("spec.{field}[{index}]"), arn)));
+    let operator = tenant.aws.role_arn.iter().map(|arn| ("spec.aws.roleArn".to_owned(), arn));
+    operator.chain(listed).map(|(field, arn)| (field, arn.as_str())).collect()
 }
 
 fn contains(bounds: Bounds, value: i32) -> bool {
