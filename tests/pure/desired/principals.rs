@@ -112,6 +112,26 @@ fn rules_of_roles() -> Vec<Rule> {
         },
         Rule {
             reason: Reason::SeparationOfDuties,
+            broken: "a break-glass administrator observes",
+            by: queue(json!({"observers": [{"role": role("break-glass")}]})).with_tenant(json!({"spec": {"principals": {"roles": [role("*")]}}})),
+            field: "spec.observers[0]",
+            way_out: "declare another role",
+            near: "a role of that name behind a path",
+            kept_by: queue(json!({"observers": [{"role": role("team/break-glass")}]}))
+                .with_tenant(json!({"spec": {"principals": {"roles": [role("*"), role("*/*")]}}})),
+        },
+        Rule {
+            reason: Reason::SeparationOfDuties,
+            broken: "the role that the operator assumes for the tenant consumes, by way of a ServiceAccount",
+            by: account_with(ServiceAccountRole::Role(role("acme-operator")))
+                .with_tenant(json!({"spec": {"aws": {"roleArn": role("acme-operator")}}})),
+            field: "spec.consumers[0]",
+            way_out: "operates or administers keys of this tenant",
+            near: "it consumes in a tenant for which the operator assumes another",
+            kept_by: account_with(ServiceAccountRole::Role(role("acme-operator"))).with_tenant(json!({"spec": {"aws": {"roleArn": role("other")}}})),
+        },
+        Rule {
+            reason: Reason::SeparationOfDuties,
             broken: "the operator produces",
             by: queue(json!({"producers": [{"role": role("encrypted-queue-operator")}]}))
                 .with_tenant(json!({"spec": {"principals": {"roles": [role("*")]}}})),

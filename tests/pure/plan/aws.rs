@@ -65,8 +65,10 @@ fn url_of(place: &Place, name: &str) -> String {
 fn as_shown(policy: &str) -> String {
     thread_local!(static SHOWN: RefCell<HashMap<String, String>> = RefCell::default());
     let reorder = || {
-        let mut document: Value = serde_json::from_str(policy).unwrap();
-        document["Statement"].as_array_mut().unwrap().reverse();
+        let Ok(mut document) = serde_json::from_str::<Value>(policy) else { return policy.to_owned() };
+        if let Some(Value::Array(statements)) = document.get_mut("Statement") {
+            statements.reverse();
+        }
         serde_json::to_string_pretty(&document).unwrap()
     };
     SHOWN.with_borrow_mut(|shown| shown.entry(policy.to_owned()).or_insert_with(reorder).clone())

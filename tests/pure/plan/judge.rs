@@ -47,7 +47,7 @@ pub fn read_key(key: &Key, scene: &Scene) -> Rc<KeyReadBack> {
         remembered(memory, (key.policy.clone(), names.clone()), || {
             let arn = |name: &str| place.queue_arn(&format!("acme-acme-prod-{name}"));
             let queues: BTreeMap<_, _> = names.iter().map(|name| (arn(name), Some(arn(&format!("{name}-dlq"))))).collect();
-            read_key_policy(&Document::parse(&key.policy).unwrap(), &place, &queues)
+            Document::parse(&key.policy).map(|document| read_key_policy(&document, &place, &queues)).unwrap_or_default()
         })
     })
 }
