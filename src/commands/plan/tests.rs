@@ -68,8 +68,7 @@ fn the_examples_offline() {
 #[test]
 fn answers_are_as_the_schema_says() {
     let schema = serde_json::to_value(schemars::schema_for!(PlanReport)).unwrap();
-    let refused =
-        |name: &str, text: String| if name == "queue-orders.yaml" { text.replace("tenant: acme", "tenant: nobody") } else { text };
+    let refused = |name: &str, text: String| if name == "queue-orders.yaml" { text.replace("tenant: acme", "tenant: nobody") } else { text };
     for report in [planned(|_, text| text), planned(refused)] {
         let mut answer = serde_json::to_value(&report).unwrap();
         assert!(jsonschema::validate(&schema, &answer).is_ok(), "{:?}", jsonschema::validate(&schema, &answer));
