@@ -10,7 +10,7 @@ use super::principals::{declared_grants, glob};
 use super::tags::{declared_tags, owner_tags};
 use super::{KeyIdentity, PrincipalRules, Violation};
 use crate::api::encrypted_queue::{Adoption, DeadLetter};
-use crate::api::queue_key::NamespacedName;
+use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::sensitivity_tier::{Approval, Bounds, DeadLetterRule, KeyScope};
 use crate::api::tenant::{TenantAccess, TenantSpec};
 use crate::api::{DeletionPolicy, EncryptedQueue, Reason, SensitivityTier, Tenant};
@@ -114,6 +114,20 @@ pub struct DesiredQueue {
     pub needs_approval: bool,
     /// What its owners should know although it is accepted.
     pub notes: Vec<String>,
+}
+
+impl DesiredQueue {
+    /// The spec of its QueueKey.
+    pub fn key_spec(&self) -> QueueKeySpec {
+        QueueKeySpec {
+            tenant: self.key.tenant.clone(),
+            sensitivity_tier: self.key.sensitivity_tier.clone(),
+            region: self.key.region.clone(),
+            scope: self.key.scope(),
+            queue: self.key.queue.clone(),
+            deletion_policy: self.deletion_policy,
+        }
+    }
 }
 
 /// Why a queue is not as declared; what it has keeps running, less what the rules no longer admit.

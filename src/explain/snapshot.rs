@@ -149,7 +149,7 @@ impl<'a> Explainer<'a> {
 
     fn accepted(&self, object: &EncryptedQueue, desired: &DesiredQueue, tenant: &Tenant, report: &mut QueueReport) {
         let operator = self.snapshot.operator_role(tenant);
-        let Some(access) = self.key_access(&desired.key_name, &desired.place, tenant, &desired_key_spec(desired)) else { return };
+        let Some(access) = self.key_access(&desired.key_name, &desired.place, tenant, &desired.key_spec()) else { return };
         let users = access.users.iter().map(|user| (user.queue.clone(), user.dead_letter_queue.clone())).collect();
         let key = Document { id: None, ..key_policy::render(&access, "") };
         let status = self.snapshot.keys.get(&desired.key_name).and_then(|key| key.status.as_ref());
@@ -264,17 +264,6 @@ fn header(object: &EncryptedQueue, tenant: Option<&Tenant>) -> QueueReport {
 impl From<&crate::desired::Violation> for ViolationReport {
     fn from(violation: &crate::desired::Violation) -> Self {
         Self { reason: violation.reason.to_string(), field: violation.field.clone(), message: violation.message.clone() }
-    }
-}
-
-fn desired_key_spec(desired: &DesiredQueue) -> QueueKeySpec {
-    QueueKeySpec {
-        tenant: desired.key.tenant.clone(),
-        sensitivity_tier: desired.key.sensitivity_tier.clone(),
-        region: desired.key.region.clone(),
-        scope: desired.key.scope(),
-        queue: desired.key.queue.clone(),
-        deletion_policy: desired.deletion_policy,
     }
 }
 

@@ -12,7 +12,6 @@ use super::state::{Attributes, QueueState, Tags};
 use super::teardown::ends_otherwise;
 use crate::api::Reason;
 use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT};
-use crate::api::queue_key::QueueKeySpec;
 use crate::api::reasons::Class;
 use crate::desired::{DesiredQueue, POLICY, QueueSide, owner_tags_match, tag_changes};
 use crate::names::{Place, QueueArn, RoleArn, sha256_hex};
@@ -180,20 +179,9 @@ fn prepare(desired: &DesiredQueue, observed: &ObservedQueue) -> Vec<QueueAction>
         actions.push(QueueAction::AddFinalizer);
     }
     if observed.key.as_ref().is_none_or(|key| ends_otherwise(key, desired.deletion_policy)) {
-        actions.push(QueueAction::EnsureKey { name: desired.key_name.clone(), spec: key_spec(desired) });
+        actions.push(QueueAction::EnsureKey { name: desired.key_name.clone(), spec: desired.key_spec() });
     }
     actions
-}
-
-fn key_spec(desired: &DesiredQueue) -> QueueKeySpec {
-    QueueKeySpec {
-        tenant: desired.key.tenant.clone(),
-        sensitivity_tier: desired.key.sensitivity_tier.clone(),
-        region: desired.key.region.clone(),
-        scope: desired.key.scope(),
-        queue: desired.key.queue.clone(),
-        deletion_policy: desired.deletion_policy,
-    }
 }
 
 fn settle(observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {

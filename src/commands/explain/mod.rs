@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kube::Client;
 use kube::config::KubeConfigOptions;
+use schemars::{JsonSchema, schema_for};
+use serde::Serialize;
 
 use crate::api::queue_key::NamespacedName;
 use crate::aws::{Accounts, AwsError, PodIdentity, Settings};
@@ -30,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 )]
 pub struct Arguments {
     /// The EncryptedQueue: queue/NAME, or just NAME
-    #[arg(value_name = "queue/NAME", value_parser = queue_name, required_unless_present = "principal", conflicts_with = "principal")]
+    #[arg(value_name = "queue/NAME", value_parser = queue_name, required_unless_present_any = ["principal", "schema"], conflicts_with = "principal")]
     pub queue: Option<String>,
     /// What can this principal do? ARN of a role, of a role's session, of an account's root, or of the topic, bucket or rule a service acts for;
     /// over all EncryptedQueues of the cluster, or of the namespace given
@@ -51,6 +53,18 @@ pub struct Arguments {
     /// EKS cluster whose Pod Identity associations give ServiceAccounts their roles, as the operator has it; EKS is asked for them
     #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
     pub eks_cluster_name: Option<String>,
+    /// Print the JSON Schema of what -o json answers, and nothing else
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
+}
+
+/// What `-o json` answers.
+#[derive(JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(title = "Answer of encrypted-queue explain", description = "About a queue, or with --principal about a principal.")]
+enum Answer {
+    Queue(Box<QueueReport>),
+    Principal(RoleReport),
 }
 
 /// Formats.
@@ -58,7 +72,7 @@ pub struct Arguments {
 pub enum Output {
     /// For people.
     Table,
-    /// For programs: the fields of `encrypted_queue::explain`'s reports, in camelCase.
+    /// For programs; --schema tells its form.
     Json,
 }
 
@@ -127,7 +141,10 @@ pub async fn execute(arguments: &Arguments) -> Result<(), Error> {
 }
 
 async fn answer(arguments: &Arguments) -> Result<String, Error> {
-    let Arguments { queue, principal, namespace, context, output, operator_role_arn, eks_cluster_name } = arguments;
+    let Arguments { queue, principal, namespace, context, output, operator_role_arn, eks_cluster_name, schema } = arguments;
+    if *schema {
+        return json(&schema_for!(Answer));
+    }
     let (client, default_namespace) = connect(context.as_deref()).await?;
     let pod_identity = match eks_cluster_name {
         Some(cluster) => Some(Accounts::connect(Settings::default()).await?.pod_identity(cluster)),
@@ -136,12 +153,12 @@ async fn answer(arguments: &Arguments) -> Result<String, Error> {
     let known = Known { operator_role: operator_role_arn.clone(), pod_identity };
     if let Some(asked) = principal {
         let report = explain_principal(&client, namespace.as_deref(), asked, known).await?;
-        return if *output == Output::Json { json(&report) } else { Ok(principal_text(&report)) };
+        return if *output == Output::Json { json(&Answer::Principal(report)) } else { Ok(principal_text(&report)) };
     }
     let name = queue.clone().unwrap_or_default();
     let name = NamespacedName { namespace: namespace.clone().unwrap_or(default_namespace), name };
     let report = explain_queue(&client, &name, known).await?;
-    if *output == Output::Json { json(&report) } else { Ok(queue_text(&report)) }
+    if *output == Output::Json { json(&Answer::Queue(Box::new(report))) } else { Ok(queue_text(&report)) }
 }
 
 /// What the cluster does not tell.
