@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::queue::{QueueInput, ServiceAccountRole};
-use super::{Violation, queue::Refusals};
+use super::queue::{QueueInput, Refusals};
+use super::{ServiceAccountRole, Violation};
 use crate::api::encrypted_queue::{Consumer, KeySourceCondition, Producer, ServiceAccountReference, ServicePrincipal, ServiceProducer};
 use crate::api::sensitivity_tier::Permission;
 use crate::api::{Reason, SensitivityTierSpec, TenantSpec};

@@ -8,7 +8,7 @@ use super::attributes::{dead_letter_attributes, source_attributes};
 use super::naming::{MAX_QUEUE_NAME, dead_letter_name, default_queue_name};
 use super::principals::{declared_grants, glob};
 use super::tags::{declared_tags, owner_tags};
-use super::{KeyIdentity, PrincipalRules, Violation};
+use super::{KeyIdentity, PrincipalRules, ServiceAccountRole, Violation};
 use crate::api::encrypted_queue::{Adoption, DeadLetter};
 use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::sensitivity_tier::{Approval, Bounds, DeadLetterRule, KeyScope};
@@ -17,36 +17,6 @@ use crate::api::{DeletionPolicy, EncryptedQueue, Reason, SensitivityTier, Tenant
 use crate::names::{Partition, Place, QueueArn, RoleArn};
 use crate::plan::state::{Attributes, Tags};
 use crate::policy::access::QueueAccess;
-
-/// What is known of a ServiceAccount's IAM role.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum ServiceAccountRole {
-    /// No such ServiceAccount.
-    Missing,
-    /// It is annotated with none; whether EKS has an association is not looked up, since no cluster is named.
-    WithoutRole,
-    /// It is annotated with none, and the cluster has no association for it.
-    NotAssociated {
-        /// Name of the EKS cluster.
-        cluster: String,
-    },
-    /// The role's ARN as annotated, not yet judged.
-    Role(String),
-    /// By EKS Pod Identity.
-    Associated {
-        /// The role's ARN as the association has it, not yet judged.
-        role: String,
-        /// Another role that it is annotated with, which its pods never get.
-        ignored: Option<String>,
-    },
-    /// EKS could not be asked: nothing is changed.
-    Unknown {
-        /// Why.
-        reason: Reason,
-        /// For people: what failed and the way out.
-        message: String,
-    },
-}
 
 /// All that decides what a queue should be.
 pub struct QueueInput<'a> {

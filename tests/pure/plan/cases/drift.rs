@@ -76,7 +76,7 @@ fn a_queue_policy_that_nobody_can_read_is_repaired() {
     for policy in strange_policies() {
         for name in [SOURCE, DEAD_LETTER] {
             let writes = repair(name, |queue| drop(queue.attributes.insert("Policy".to_owned(), policy.clone())));
-            assert_eq!(writes, ["SetQueueAttributes"], "{name}: {:.80}", policy);
+            assert_eq!(writes, ["SetQueueAttributes"], "{name}: {policy:.80}");
         }
     }
 }
@@ -88,9 +88,9 @@ fn a_key_policy_that_nobody_can_read_is_repaired_and_of_a_paused_queue_told() {
         world.meddle(|world| key_mut(world, &scene).policy.clone_from(&policy));
         let (mut paused, held) = (world.clone(), scene.clone().paused("orders"));
         let told = paused.check(&held);
-        assert_eq!(told.writes(), [""; 0], "{:.80}", policy);
+        assert_eq!(told.writes(), [""; 0], "{policy:.80}");
         assert!(told.told().iter().any(|said| said.contains("put the policy of key")), "{:?}", told.told());
-        assert_eq!(world.check(&scene).writes(), ["PutKeyPolicy"], "{:.80}", policy);
+        assert_eq!(world.check(&scene).writes(), ["PutKeyPolicy"], "{policy:.80}");
         world.assert_rest(&scene);
     }
 }
