@@ -9,6 +9,7 @@ use crate::api::queue_key::{PendingGrants, Rotation};
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::DesiredKey;
 use crate::plan::ObservedKey;
+use crate::plan::deleted::is_of;
 use crate::plan::grants::held;
 use crate::plan::key::applied_sha256;
 use crate::policy::access::{Capability, Principal};
@@ -40,11 +41,6 @@ fn condition_of(reason: Reason) -> &'static str {
         Reason::AwaitingApproval => types::ACCESS_APPROVED,
         _ => types::POLICY_IN_SYNC,
     }
-}
-
-/// Whether a line is about what a role may do.
-fn is_of(line: &str, role: &str) -> bool {
-    line.strip_prefix(role).is_some_and(|rest| rest.starts_with(" may "))
 }
 
 /// Whether a role is declared for what needs no key, so that only its queues know whether it exists.

@@ -46,9 +46,14 @@ pub(super) fn remember(known: &mut Vec<DeletedPrincipal>, new: &[DeletedPrincipa
     known.drain(..known.len().saturating_sub(MOST));
 }
 
+/// Whether a line of status is about what a role may do: `ARN may receive`.
+pub fn is_of(line: &str, role: &str) -> bool {
+    line.strip_prefix(role).is_some_and(|rest| rest.starts_with(" may "))
+}
+
 /// The record of a user less what these roles had.
 fn without(desired: &DesiredKey, user: &KeyUser, roles: &BTreeSet<RoleArn>) -> KeyUser {
-    let is_theirs = |line: &String| roles.iter().any(|role| line.strip_prefix(role.as_str()).is_some_and(|rest| rest.starts_with(" may ")));
+    let is_theirs = |line: &String| roles.iter().any(|role| is_of(line, role.as_str()));
     let declared = desired.users.iter().find(|declared| declared.is(user));
     let declares_them = declared.is_some_and(|declared| declared.access.grants.keys().any(|grant| super::grants::is_to(grant, roles)));
     if !declares_them && !user.approved_grants.iter().any(is_theirs) {

@@ -121,7 +121,7 @@ fn awaiting_approval(desired: &DesiredKey, held: &Held, deleted: &[DeletedPrinci
     let first = held.pending.first()?;
     let (name, more) = (&desired.name, held.pending.len() - 1);
     let others = if more > 0 { format!(" (and {more} more queues)") } else { String::new() };
-    let gains = |role: &String| first.gains.iter().any(|line| line.starts_with(&format!("{role} may ")));
+    let gains = |role: &String| first.gains.iter().any(|line| deleted::is_of(line, role));
     let made_again: Vec<_> = deleted.iter().filter(|deleted| deleted.roles.iter().any(gains)).collect();
     let why = if made_again.is_empty() { String::new() } else { format!(" ({})", deleted::said(None, made_again)) };
     let message = format!(
