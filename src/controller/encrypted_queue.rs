@@ -166,7 +166,8 @@ impl<'a> Pass<'a> {
         }
         let mut said = render::queue_action(action);
         if let (QueueAction::SetQueueAttributes { revokes: true, .. }, Some(until)) = (action, self.observed.cached_data_keys_until) {
-            said.push_str(&format!("; data keys that SQS cached may serve whoever lost access until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")));
+            let until = until.strftime("%Y-%m-%dT%H:%M:%SZ");
+            said += &format!("; data keys that SQS cached may serve whoever lost access until {until}");
         }
         let was_ready = self
             .object
