@@ -208,7 +208,7 @@ impl<'a> Pass<'a> {
     /// Writes status and ConfigMap, and tells why something waits; false: the app could not be told.
     async fn tell(&self, end: &End, paused: Option<&[String]>) -> Result<bool, Failure> {
         // As it stands after what this pass wrote itself.
-        let object = &self.ctx.fresh_queues.newest(Arc::new(self.object.clone()));
+        let object = &self.ctx.newest_queue(self.object);
         let previous = object.status.clone().unwrap_or_default();
         let key_name = self.resolved.desired.as_ref().ok().map(|desired| desired.key_name.as_str());
         let key = key_name.and_then(|name| self.ctx.key(name));
