@@ -11,7 +11,7 @@ use super::{DeletionPolicy, schema};
 
 mod status;
 
-pub use status::{AccessStatus, EncryptedQueueStatus, KeyReference, PreviousKey, QueueReference};
+pub use status::{AccessStatus, EncryptedQueueStatus, KeyReference, NextKey, PreviousKey, QueueReference};
 
 /// A queue with its own key: which tenant and sensitivity tier it belongs to, who produces, consumes and observes.
 #[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]

@@ -113,6 +113,8 @@ reasons! {
     KeyFull => Progressing,
     /// The tenant has as many queues as its spec.limits.queues allows.
     QueueLimitReached => Stalled,
+    /// The queue is on its way to another key.
+    Migrating => Progressing,
     /// Another EncryptedQueue declares the same queue in AWS.
     QueueNameTaken => Stalled,
     /// This version cannot do what is asked for.

@@ -55,6 +55,9 @@ pub struct Arguments {
     /// How long to look for a key that a crash may have left before another is made
     #[arg(long, env = "ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW", default_value = "6m", value_parser = parse_duration)]
     key_search_window: Duration,
+    /// How long another key's policy is given to spread before a live queue is pointed at it
+    #[arg(long, env = "ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD", default_value = "5m", value_parser = parse_duration)]
+    key_settle_period: Duration,
     /// Plan and report, change nothing in AWS
     #[arg(long, env = "ENCRYPTED_QUEUE_DRY_RUN")]
     dry_run: bool,
@@ -143,6 +146,7 @@ async fn operate(arguments: &Arguments) -> Result<(), Error> {
         check_period: arguments.check_period,
         eks_cluster_name: arguments.eks_cluster_name.clone(),
         search_window: SearchWindow(SignedDuration::try_from(arguments.key_search_window).unwrap_or(SignedDuration::MAX)),
+        settle: SignedDuration::try_from(arguments.key_settle_period).unwrap_or(SignedDuration::MAX),
         dry_run: arguments.dry_run,
     };
     let parts = Parts { client, accounts, metrics, leadership: leadership.clone() };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -9,14 +10,14 @@ use serde_json::json;
 
 use super::Failure;
 use super::context::Context;
-use super::status::MANAGER;
+use super::status::{MANAGER, write_queue_status};
 use crate::api::labels::FINALIZER;
 use crate::api::queue_key::QueueKeySpec;
 use crate::api::{DeletionPolicy, EncryptedQueue, QueueKey, Tenant};
 use crate::aws::Clients;
 use crate::plan::effect::QueueEffect;
 use crate::plan::objects::observed_key_object;
-use crate::plan::{ObservedKeyObject, QueueAction};
+use crate::plan::{ObservedKeyObject, QueueAction, record};
 
 /// Where the actions on one EncryptedQueue are applied.
 pub(super) struct QueueApplier<'a> {
@@ -41,7 +42,7 @@ impl QueueApplier<'_> {
             QueueAction::AddFinalizer => self.finalizer(&[FINALIZER]).await,
             QueueAction::RemoveFinalizer => self.finalizer(&[]).await,
             QueueAction::EnsureKey { name, spec } => self.ensure_key(name, spec).await,
-            QueueAction::ForgetApplied { tag_keys } => self.forget_applied(tag_keys).await,
+            QueueAction::ForgetApplied { .. } | QueueAction::RecordNextKey { .. } | QueueAction::RecordKeys { .. } => self.record(action).await,
             QueueAction::ReadQueues { .. } => Ok(self.aws().await?.observe_queues(action).await?.unwrap_or(QueueEffect::Done)),
             QueueAction::CreateQueue { which: _, name, attributes, tags } => {
                 let url = self.aws().await?.create_queue(name, attributes, tags).await?;
@@ -81,11 +82,12 @@ impl QueueApplier<'_> {
         }
     }
 
-    async fn forget_applied(&self, tag_keys: &[String]) -> Result<QueueEffect, Failure> {
-        let patch = json!({"status": {"appliedSha256": null, "appliedTagKeys": tag_keys}});
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let object = self.api().patch_status(&self.object.name_any(), &params, &Patch::Merge(&patch)).await?;
-        self.ctx.fresh_queues.note(object);
+    /// Writes what the action records into the newest status.
+    async fn record(&self, action: &QueueAction) -> Result<QueueEffect, Failure> {
+        let object = self.ctx.newest_queue(self.object);
+        let mut status = object.status.clone().unwrap_or_default();
+        record::record_queue(&mut status, action, Timestamp::now());
+        write_queue_status(self.ctx, &object, &status).await?;
         Ok(QueueEffect::Done)
     }
 

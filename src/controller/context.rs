@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -50,6 +51,8 @@ pub(super) struct Context {
     pub(super) count_writes: CountWrites,
     pub(super) leadership: Leadership,
     pub(super) window: SearchWindow,
+    /// How long another key's policy is given to spread before a live queue is pointed at it.
+    pub(super) settle: SignedDuration,
     pub(super) dry_run: bool,
     pub(super) fresh_queues: Fresh<EncryptedQueue>,
     pub(super) fresh_keys: Fresh<QueueKey>,

@@ -18,7 +18,7 @@ use super::wake::name_of;
 use super::{Failure, MOST_ROUNDS, Reconciled, Retry, cut, result_of, wait_until};
 use crate::api::conditions::{self, types};
 use crate::api::labels::CHECK_NOW;
-use crate::api::{EncryptedQueue, EncryptedQueueStatus, Reason};
+use crate::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, Reason};
 use crate::desired::POLICY;
 use crate::outcome::End;
 use crate::outcome::queue::QueuePass;
@@ -74,7 +74,12 @@ impl<'a> Pass<'a> {
             ctx.wake.key(&key.name_any());
         }
         let absent = !deleting && status.queue.is_none() && object.uid().is_some_and(|uid| ctx.absences.holds(&uid));
-        let mut observed = objects::observed_queue(object, key.as_deref(), check || asked.is_some());
+        let others: Vec<Arc<QueueKey>> = objects::recorded_keys(object)
+            .filter(|name| key.as_ref().is_none_or(|key| key.name_any() != *name))
+            .filter_map(|name| ctx.key(name))
+            .collect();
+        let others: Vec<&QueueKey> = others.iter().map(AsRef::as_ref).collect();
+        let mut observed = objects::observed_queue(object, key.as_deref(), &others, check || asked.is_some());
         if absent {
             (observed.source, observed.dead_letter) = (Seen::Absent, Seen::Absent);
         }
@@ -164,11 +169,13 @@ impl<'a> Pass<'a> {
         if !action.writes_aws() {
             return;
         }
-        let mut said = render::queue_action(action);
-        if let (QueueAction::SetQueueAttributes { revokes: true, .. }, Some(until)) = (action, self.observed.cached_data_keys_until) {
-            let until = until.strftime("%Y-%m-%dT%H:%M:%SZ");
-            said += &format!("; data keys that SQS cached may serve whoever lost access until {until}");
-        }
+        let said = match (action, self.observed.cached_data_keys_until) {
+            (QueueAction::SetQueueAttributes { revokes: true, .. }, Some(until)) => {
+                let (done, until) = (render::queue_action(action), until.strftime("%Y-%m-%dT%H:%M:%SZ"));
+                format!("{done}; data keys that SQS cached may serve whoever lost access until {until}")
+            }
+            _ => render::queue_action(action),
+        };
         let was_ready = self
             .object
             .status
@@ -265,7 +272,9 @@ impl<'a> Pass<'a> {
             _ if self.resolved.looked_up_in_vain => Action::requeue(self.ctx.backoff.after_failure(&self.id(), Reason::AwsUnavailable)),
             End::Complete => {
                 self.ctx.backoff.succeeded(&self.id());
-                Action::await_change()
+                // Nobody tells when messages under an earlier key have expired.
+                let until = self.observed.previous_keys.iter().map(|previous| previous.decrypt_until).min();
+                until.map_or_else(Action::await_change, |until| Action::requeue(wait_until(until)))
             }
             // Nobody tells when a role comes to be.
             End::Held(_) if !self.observed.refused.is_empty() => {

@@ -208,8 +208,10 @@ async fn has_live_users(ctx: &Context, key: &QueueKey) -> Result<bool, Failure> 
     Ok(live.iter().any(|live| uses(live, key).unwrap_or(false)))
 }
 
+/// None: nothing is on record yet.
 fn uses(queue: &EncryptedQueue, key: &QueueKey) -> Option<bool> {
-    queue.status.as_ref()?.key.as_ref().map(|recorded| recorded.name == key.name_any())
+    let recorded: Vec<&str> = objects::recorded_keys(queue).collect();
+    (!recorded.is_empty()).then(|| recorded.contains(&key.name_any().as_str()))
 }
 
 async fn tell(ctx: &Context, object: &QueueKey, desired: Option<&DesiredKey>, observed: &ObservedKey, end: &End) -> Result<Reconciled, Failure> {
@@ -231,7 +233,7 @@ async fn tell(ctx: &Context, object: &QueueKey, desired: Option<&DesiredKey>, ob
         End::Failed { reason, .. } => Action::requeue(ctx.backoff.after_failure(&id, *reason)),
         End::Complete => {
             ctx.backoff.succeeded(&id);
-            Action::await_change()
+            desired.and_then(|desired| desired.changes_at).map_or_else(Action::await_change, |at| Action::requeue(wait_until(at)))
         }
         End::Held(hold) => {
             ctx.backoff.succeeded(&id);

@@ -16,7 +16,7 @@ use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::AwsError;
 use crate::desired::{
     DesiredKey, DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue,
-    key_generation, object_name, place_of, unless_taken, within_limit,
+    key_generation, leaves_approval, object_name, place_of, unless_taken, within_limit,
 };
 use crate::names::RoleArn;
 use crate::plan::objects::{self, Rules};
@@ -99,8 +99,16 @@ fn judge(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>)
         operator_role: operator_role.as_ref(),
         within_limit: tenant.as_ref().is_none_or(|tenant| within_limit(object, tenant, ctx.stores.queues.state().iter().map(AsRef::as_ref))),
         key_generation: generation(ctx, object, tenant.as_deref(), tier.as_deref()),
+        leaves_approval: leaves_approval_of(ctx, object),
+        settle: ctx.settle,
     });
     ResolvedQueue { tenant, tier, operator_role, looked_up_in_vain: in_vain.get(), desired }
+}
+
+fn leaves_approval_of(ctx: &Context, object: &EncryptedQueue) -> bool {
+    let key = object.status.as_ref().and_then(|status| status.key.as_ref()).and_then(|key| ctx.key(&key.name));
+    let tier = key.as_ref().and_then(|key| ctx.tier(&key.spec.sensitivity_tier));
+    leaves_approval(object, key.as_deref(), |_| tier.as_deref())
 }
 
 /// A recorded key, or one with room: without tenant and tier no key is chosen.
@@ -132,5 +140,5 @@ fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
 fn key_user(ctx: &Context, key: &QueueKey, queue: &EncryptedQueue, operator_role: &RoleArn) -> Option<KeyUserInput> {
     let resolved = resolve_queue_with(ctx, queue, Some(operator_role.clone()));
     let rules = resolved.rules();
-    objects::key_user(&key.name_any(), queue, resolved.desired.clone(), rules)
+    objects::key_user(key, queue, resolved.desired.clone(), rules, Timestamp::now())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryFuture};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::PartialObjectMeta;
@@ -44,6 +45,8 @@ pub struct ControllerSettings {
     pub eks_cluster_name: Option<String>,
     /// How long the tags of a key made just before a crash may take to become visible.
     pub search_window: SearchWindow,
+    /// How long another key's policy is given to spread before a live queue is pointed at it.
+    pub settle: SignedDuration,
     /// Plan and report, write nothing in AWS.
     pub dry_run: bool,
 }
@@ -81,6 +84,7 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
         count_writes: tenant::CountWrites::default(),
         leadership: leadership.clone(),
         window: settings.search_window,
+        settle: settings.settle,
         dry_run: settings.dry_run,
         fresh_queues: Fresh::default(),
         fresh_keys: Fresh::default(),

@@ -17,6 +17,7 @@ use crate::api::labels::{CHECK_NOW, DELETE_NON_EMPTY, PAUSED};
 use crate::api::queue_key::NamespacedName;
 use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant, conditions};
 use crate::desired::claimed_names;
+use crate::plan::objects::recorded_keys;
 
 /// Annotation by which EKS gives a ServiceAccount an IAM role (IRSA).
 pub(super) const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
@@ -121,6 +122,13 @@ impl Wake {
         }
         for key in &keys {
             self.key(key);
+            // A queue on its way to another tier depends on the rules of the one it leaves.
+            if let Dependency::Tier(_) = dependency {
+                for queue in self.users_of_key(key) {
+                    self.queue(&queue);
+                    self.keys_of(&queue);
+                }
+            }
         }
     }
 
@@ -195,7 +203,7 @@ impl Listener<EncryptedQueue> for Ears {
         dependencies.insert(Dependency::Namespace(name.namespace.clone()));
         dependencies.extend(claimed_names(queue).map(Dependency::QueueName));
         let status = queue.status.as_ref();
-        dependencies.extend(status.and_then(|status| status.key.as_ref()).map(|key| Dependency::Key(key.name.clone())));
+        dependencies.extend(recorded_keys(queue).map(|key| Dependency::Key(key.to_owned())));
         let before = wake.known().queues.replace(&name, &dependencies);
         if wake.changed("intent", name.to_string(), &intent(queue)) {
             wake.queue(&name);
@@ -214,6 +222,12 @@ impl Listener<EncryptedQueue> for Ears {
         if wake.changed("deleted principals", name.to_string(), &deleted) && !deleted.is_empty() {
             wake.keys_of(&name);
         }
+        // What it needs of each key it uses or used.
+        let previous: Vec<_> =
+            status.iter().flat_map(|s| &s.previous_keys).map(|key| (key.name.clone(), key.switched_at.0, key.decrypt_until.0)).collect();
+        if wake.changed("keys", name.to_string(), &(status.and_then(|s| s.key.as_ref()).map(|key| key.name.clone()), previous)) {
+            wake.keys_of(&name);
+        }
         let ready = status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::types::READY));
         if wake.changed("counts", name.to_string(), &(ready, status.and_then(|status| status.estimated_monthly_usd.clone()))) {
             wake.tenant(&queue.spec.tenant);
@@ -222,7 +236,7 @@ impl Listener<EncryptedQueue> for Ears {
 
     fn deleted(&mut self, reference: &ObjectRef<EncryptedQueue>) {
         let (wake, name) = (&self.0, namespaced(reference));
-        wake.forget(&["intent", "counts", "deleted principals"], &name.to_string());
+        wake.forget(&["intent", "keys", "counts", "deleted principals"], &name.to_string());
         wake.keys_of(&name);
         let before = wake.known().queues.replace(&name, &BTreeSet::new());
         for dependency in &before {

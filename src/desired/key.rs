@@ -23,12 +23,30 @@ pub struct KeyUserInput {
     pub recorded: Option<(QueueArn, Option<QueueArn>)>,
     /// What it should be, or the rules that its applied grants must still satisfy (None: they stay as they are).
     pub desired: Result<DesiredQueue, Option<PrincipalRules>>,
+    /// Whether the queue is under another key already or is to be: of this key it is `desired` as far as messages under it need it.
+    pub retiring: Option<Retiring>,
     /// Deleted principals that its policies showed.
     pub deleted: Vec<DeletedPrincipal>,
     /// Whether its object is paused; then it is not `desired`.
     pub paused: bool,
     /// Whether its object ends while its queues stay under the shared key; then it is not `desired`.
     pub leaving: bool,
+}
+
+/// How far a queue is on its way to another key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Retiring {
+    /// It is still under this one.
+    Current,
+    /// It was moved away.
+    Previous {
+        /// When.
+        switched_at: Timestamp,
+        /// When what it needs of this key changes by itself.
+        changes_at: Timestamp,
+        /// Until when messages under this key may live.
+        decrypt_until: Timestamp,
+    },
 }
 
 /// All that decides what a key should be.
@@ -151,6 +169,10 @@ pub struct DesiredKey {
     pub approvals: Vec<Approval>,
     /// Users that keep what they have.
     pub kept: Vec<KeptUser>,
+    /// When what its users need of it changes by itself.
+    pub changes_at: Option<Timestamp>,
+    /// If all its queues were moved to other keys: since when, and until when messages under it may live.
+    pub retirement: Option<(Timestamp, Timestamp)>,
     /// Deleted principals that the users' own policies showed.
     pub reported: Vec<DeletedPrincipal>,
     /// What tenant and tier admit; None: the tier is gone.
@@ -184,18 +206,29 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
     let (name, spec) = (object.metadata.name.clone().unwrap_or_default(), &object.spec);
     let identity = KeyIdentity::of(spec);
     let place = super::place_of(tenant, Some(&spec.region));
-    let (mut accepted, mut kept, mut reported) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut accepted, mut retiring, mut kept, mut reported) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut ways = Vec::new();
     for user in users {
         reported.extend(user.deleted);
-        match user.desired {
-            Ok(desired) => accepted.push((user.object, user.uid, desired)),
-            Err(rules) => {
+        match (user.desired, user.retiring) {
+            (Ok(desired), Some(how)) => {
+                ways.push(how);
+                retiring.push((user.object, user.uid, desired));
+            }
+            (Ok(desired), None) => accepted.push((user.object, user.uid, desired)),
+            (Err(rules), _) => {
                 kept.push(KeptUser { object: Some(user.object), queue: user.recorded, rules, paused: user.paused, released: user.leaving });
             }
         }
     }
     accepted.sort_by(|a, b| a.0.cmp(&b.0));
     // Of a shared key the tenant's tags are those that its users agree upon.
+    let (rotation_period_days, rotate_requested_at) = (
+        accepted.iter().map(|(_, _, user)| user.rotation_period_days).min(),
+        accepted.iter().filter_map(|(_, _, user)| user.rotate_requested_at).max(),
+    );
+    let retirement = if accepted.is_empty() && kept.is_empty() { retirement(&ways) } else { None };
+    accepted.extend(retiring);
     let mut tags = accepted.first().map_or_else(|| tenant.spec.tags.clone(), |(_, _, first)| first.declared_tags.clone());
     tags.retain(|key, value| accepted.iter().all(|(_, _, user)| user.declared_tags.get(key) == Some(value)));
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
@@ -227,13 +260,25 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
         kept,
         reported,
         rules: tier.map(|tier| PrincipalRules::new(&tenant.spec, &tier.spec, place.partition, Some(operator_role))),
-        rotation_period_days: accepted.iter().map(|(_, _, user)| user.rotation_period_days).min(),
-        rotate_requested_at: accepted.iter().filter_map(|(_, _, user)| user.rotate_requested_at).max(),
+        rotation_period_days,
+        rotate_requested_at,
+        changes_at: ways.iter().filter_map(|way| if let Retiring::Previous { changes_at, .. } = way { Some(*changes_at) } else { None }).min(),
+        retirement,
         deletion_window_days: tier.map_or(30, |tier| tier.spec.key.deletion_window_days),
         deletion_policy: spec.deletion_policy,
         name,
         place,
     }
+}
+
+/// None: a queue is still under the key.
+fn retirement(ways: &[Retiring]) -> Option<(Timestamp, Timestamp)> {
+    let moved = |way: &Retiring| match way {
+        Retiring::Current => None,
+        Retiring::Previous { switched_at, decrypt_until, .. } => Some((*switched_at, *decrypt_until)),
+    };
+    let moved: Vec<(Timestamp, Timestamp)> = ways.iter().map(moved).collect::<Option<_>>()?;
+    Some((moved.iter().map(|(since, _)| *since).max()?, moved.iter().map(|(_, until)| *until).max()?))
 }
 
 fn description(identity: &KeyIdentity) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::attributes::{dead_letter_attributes, source_attributes};
 use super::naming::{MAX_QUEUE_NAME, dead_letter_name, default_queue_name};
@@ -38,6 +38,10 @@ pub struct QueueInput<'a> {
     pub within_limit: bool,
     /// Generation of the key to use: the recorded one, or the one with room.
     pub key_generation: u32,
+    /// Whether the key that it leaves, if it leaves one, is of a tier that asks for approvals.
+    pub leaves_approval: bool,
+    /// How long another key's policy is given to spread before a live queue is pointed at it.
+    pub settle: SignedDuration,
 }
 
 /// One SQS queue as it should be.
@@ -82,6 +86,8 @@ pub struct DesiredQueue {
     pub deletion_policy: DeletionPolicy,
     /// Whether new access waits for an approval.
     pub needs_approval: bool,
+    /// How long another key's policy is given to spread before the queue is pointed at it.
+    pub settle: SignedDuration,
     /// What its owners should know although it is accepted.
     pub notes: Vec<String>,
 }
@@ -280,13 +286,6 @@ impl Judge<'_, '_> {
         refusals.unless(spec.adoption == Adoption::Never, Reason::NotYetSupported, "spec.adoption", || {
             "this version cannot take over existing queues; set adoption: Never".into()
         });
-        let recorded = status.and_then(|s| s.key.as_ref()).map(|key| key.name.as_str());
-        refusals.unless(
-            recorded.is_none_or(|name| self.key().generation_of(name).is_some()),
-            Reason::NotYetSupported,
-            "spec.sensitivityTier",
-            || "this version cannot move a queue to another tier's or scope's key; set it back, or declare a new queue".into(),
-        );
         let lost = self.dead_letter().is_none() && status.is_some_and(|s| s.dead_letter_queue.is_some());
         refusals.unless(!lost, Reason::NotYetSupported, "spec.deadLetter", || {
             "this version cannot remove a dead-letter queue, which may hold messages; set it again".into()
@@ -344,7 +343,8 @@ impl Judge<'_, '_> {
             rotation_period_days: self.rotation(),
             rotate_requested_at: spec.key.rotate_requested_at.as_ref().map(|time| time.0),
             deletion_policy: tier.deletion_policy.unwrap_or(spec.deletion_policy),
-            needs_approval: tier.approval == Approval::OnWidening,
+            needs_approval: tier.approval == Approval::OnWidening || self.input.leaves_approval,
+            settle: self.input.settle,
             notes: refusals.notes,
         })
     }

@@ -6,7 +6,7 @@ use super::naming::dead_letter_name;
 use super::{DesiredQueue, KeyIdentity, PrincipalRules, Refusal, Violation, default_queue_name, place_of};
 use crate::api::conditions::types;
 use crate::api::queue_key::NamespacedName;
-use crate::api::sensitivity_tier::KeyScope;
+use crate::api::sensitivity_tier::{Approval, KeyScope};
 use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
 use crate::names::QueueArn;
 
@@ -87,10 +87,21 @@ pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &Sensi
     let generation_of = |key: &QueueKey| identity.generation_of(key.metadata.name.as_deref()?);
     let keys: Vec<(u32, &QueueKey)> = keys.into_iter().filter_map(|key| Some((generation_of(key)?, key))).collect();
     let newest = keys.iter().map(|(generation, _)| *generation).max().unwrap_or(1);
-    let recorded = object.status.as_ref().and_then(|status| status.key.as_ref()).and_then(|key| key.name.rsplit('-').next()?.parse().ok());
+    // A recorded key of another identity is being left.
+    let recorded = object.status.as_ref().and_then(|status| status.key.as_ref()).and_then(|key| identity.generation_of(&key.name));
     let chosen = recorded.unwrap_or(newest);
     let full = keys.iter().any(|(generation, key)| *generation == chosen && has_no_room_for(key, object));
     if full { newest + 1 } else { chosen }
+}
+
+/// Whether the key that a queue is under and now leaves is of a tier that asks for approvals; where that cannot be told, it is.
+pub fn leaves_approval<'a>(object: &EncryptedQueue, key: Option<&QueueKey>, tier: impl FnOnce(&str) -> Option<&'a SensitivityTier>) -> bool {
+    if object.status.as_ref().is_none_or(|status| status.key.is_none()) {
+        return false;
+    }
+    let Some(key) = key else { return true };
+    let left = &key.spec.sensitivity_tier;
+    *left != object.spec.sensitivity_tier && tier(left).is_none_or(|tier| tier.spec.approval == Approval::OnWidening)
 }
 
 fn has_no_room_for(key: &QueueKey, object: &EncryptedQueue) -> bool {

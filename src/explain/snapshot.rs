@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::report::{KeyReport, PoliciesReport, PrincipalKind, PrincipalReport, QueueReport, ReadyReport, SCHEMA_VERSION, ViolationReport};
 use super::rows::{Policies, administrators};
 use super::{denials, identity, notes};
+use jiff::SignedDuration;
+
 use crate::api::conditions::types;
 use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::desired::{
     DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, QueueInput, Refusal, ServiceAccountRole, claimed_names, desired_key, desired_queue,
-    key_generation, object_name, place_of, unless_taken, within_limit,
+    key_generation, leaves_approval, object_name, place_of, unless_taken, within_limit,
 };
 use crate::names::{Place, RoleArn};
 use crate::policy::access::KeyAccess;
@@ -96,6 +98,7 @@ impl Snapshot {
             self.service_accounts.get(&name).cloned().unwrap_or(ServiceAccountRole::Missing)
         };
         let rules = tenant.zip(tier);
+        let recorded = object.status.as_ref().and_then(|status| status.key.as_ref()).and_then(|key| self.keys.get(&key.name));
         desired_queue(&QueueInput {
             object,
             namespace_labels: self.namespaces.get(&namespace),
@@ -106,6 +109,8 @@ impl Snapshot {
             operator_role,
             within_limit: tenant.is_none_or(|tenant| within_limit(object, tenant, self.queues.values())),
             key_generation: rules.map_or(1, |(tenant, tier)| key_generation(object, tenant, tier, self.keys.values())),
+            leaves_approval: leaves_approval(object, recorded, |tier| self.tiers.get(tier)),
+            settle: SignedDuration::ZERO,
         })
     }
 }
@@ -205,6 +210,7 @@ impl<'a> Explainer<'a> {
                 uid: desired.uid.clone(),
                 recorded: None,
                 desired: Ok(desired),
+                retiring: None,
                 deleted: Vec::new(),
                 paused: false,
                 leaving: false,

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::End;
 use crate::api::conditions::{Finding, merge, summarise, types};
-use crate::api::queue_key::{PendingGrants, Rotation};
+use crate::api::queue_key::{PendingGrants, Retirement, Rotation};
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::DesiredKey;
 use crate::plan::ObservedKey;
@@ -78,6 +78,11 @@ impl KeyPass<'_> {
             if !desired.users.is_empty() {
                 status.applied_tag_keys = desired.tags.keys().cloned().collect();
             }
+        }
+        if let Some(desired) = self.desired {
+            let time = |at: jiff::Timestamp| jiff::Timestamp::from_second(at.as_second()).ok().map(Time);
+            status.retirement =
+                desired.retirement.map(|(since, until)| Retirement { since: time(since), decrypt_until: time(until), deletion_date: None });
         }
         status.refused_principals = self.observed.refused.iter().map(ToString::to_string).collect();
         if let Some(desired) = self.desired {

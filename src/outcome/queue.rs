@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::End;
 use crate::api::conditions::{Finding, merge, summarise, types};
-use crate::api::encrypted_queue::{AccessStatus, EncryptedQueueStatus, KeyReference, QueueReference};
+use crate::api::encrypted_queue::{AccessStatus, EncryptedQueueStatus, KeyReference, NextKey, QueueReference};
 use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::{DesiredQueue, QueueSide, Violation, cost};
@@ -119,7 +119,14 @@ impl QueuePass<'_> {
         if let Some((side, found)) = desired.dead_letter.as_ref().zip(self.observed.dead_letter.present()) {
             status.dead_letter_queue = Some(reference(side, found));
         }
-        if self.observed.key.is_some() {
+        // On its way to another key it stays with the one it is under.
+        let current = self.observed.current_key.as_ref().filter(|current| current.name != desired.key_name && self.observed.source_url.is_some());
+        status.next_key = current.map(|_| {
+            let recorded = self.observed.next_key.as_ref().filter(|next| next.name == desired.key_name);
+            let (grants_sha256, granted_at) = recorded.map(|next| (next.grants_sha256.clone(), Time(next.granted_at))).unzip();
+            NextKey { name: desired.key_name.clone(), grants_sha256, granted_at }
+        });
+        if self.observed.key.is_some() && current.is_none() {
             let (arn, alias) = self.key.map_or((None, None), |key| (key.arn.clone(), key.alias.clone()));
             status.key = Some(KeyReference { name: desired.key_name.clone(), arn, alias });
         }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::observed::{CurrentKey, PreviousKeyRecord};
 use super::state::{Attributes, Tags};
 use crate::api::queue_key::{DeletedPrincipal, KeyUser, QueueKeySpec, ReleasedQueue};
 use crate::api::{DeletionPolicy, Reason};
@@ -109,6 +110,20 @@ pub enum QueueAction {
     ForgetApplied {
         /// Keys of the tags that were applied or are about to be.
         tag_keys: Vec<String>,
+    },
+    /// Kubernetes: writes that the key the queue is about to be moved to holds its grants, and since when.
+    RecordNextKey {
+        /// Name of its QueueKey.
+        name: String,
+        /// Hash of the grants.
+        grants_sha256: String,
+    },
+    /// Kubernetes: writes which key the queue is under, and which it was under before.
+    RecordKeys {
+        /// The key it is under.
+        current: CurrentKey,
+        /// Those before it that messages may still be under.
+        previous: Vec<PreviousKeyRecord>,
     },
     /// Kubernetes: the key is to end as its queue does, or to be kept for a queue that stays under it.
     SetKeyDeletionPolicy {
@@ -317,6 +332,8 @@ impl QueueAction {
             | Self::EnsureKey { .. }
             | Self::ReadQueues { .. }
             | Self::ForgetApplied { .. }
+            | Self::RecordNextKey { .. }
+            | Self::RecordKeys { .. }
             | Self::SetKeyDeletionPolicy { .. }
             | Self::RemoveFinalizer
             | Self::Hold(_) => false,

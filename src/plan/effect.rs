@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::action::{KeyAction, QueueAction};
 use super::deleted;
-use super::observed::{FoundKey, NonceRecord, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
+use super::observed::{FoundKey, NextKeyRecord, NonceRecord, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
 use super::state::{Attributes, KeyLifecycle, KeyMetadata, KeyState, QueueState, RotationState};
 use crate::api::queue_key::KeyUser;
 
@@ -106,6 +106,16 @@ impl ObservedQueue {
             (QueueAction::ForgetApplied { tag_keys }, _) => {
                 self.applied_sha256 = None;
                 self.applied_tag_keys.clone_from(tag_keys);
+            }
+            (QueueAction::RecordNextKey { name, grants_sha256 }, _) => {
+                let (name, grants_sha256) = (name.clone(), grants_sha256.clone());
+                self.next_key = Some(NextKeyRecord { name, grants_sha256, granted_at: now });
+            }
+            (QueueAction::RecordKeys { current, previous }, _) => {
+                if self.current_key.as_ref().is_none_or(|key| key.name != current.name) {
+                    self.next_key = None;
+                }
+                (self.current_key, self.previous_keys) = (Some(current.clone()), previous.clone());
             }
             (QueueAction::SetKeyDeletionPolicy { policy, .. }, _) => {
                 if let Some(key) = &mut self.key {

@@ -8,6 +8,7 @@ pub mod deleted;
 pub mod effect;
 pub mod grants;
 pub mod key;
+mod migration;
 pub mod objects;
 pub mod observed;
 mod paused;

@@ -1,6 +1,9 @@
 //! What Kubernetes objects record → what plans start from. The controller and `encrypted-queue plan` both start here.
 
+use jiff::Timestamp;
+
 use super::action::QueueLocator;
+use super::migration::needed_of_previous;
 use super::observed::{ObservedKey, ObservedKeyObject, ObservedQueue};
 use super::teardown::{EndingQueue, KeptQueue};
 use crate::api::conditions::types;
@@ -9,7 +12,9 @@ use crate::api::labels::{DELETE_NON_EMPTY, FINALIZER, PAUSED};
 use crate::api::sensitivity_tier::{KeyScope, Others};
 use crate::api::tenant::TenantAccess;
 use crate::api::{DeletionPolicy, EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
-use crate::desired::{DesiredQueue, KeyUserInput, PrincipalRules, QueueSide, Refusal, claimed_names, object_name, place_of, queue_owner_tags};
+use crate::desired::{
+    DesiredQueue, KeyUserInput, PrincipalRules, QueueSide, Refusal, Retiring, claimed_names, object_name, place_of, queue_owner_tags,
+};
 use crate::names::{QueueArn, RoleArn};
 
 /// Whether a person stopped all changes of a queue in AWS.
@@ -24,11 +29,12 @@ pub fn recorded_arns(queue: &EncryptedQueue) -> Option<(QueueArn, Option<QueueAr
     Some((parse(&status.queue)?, parse(&status.dead_letter_queue)))
 }
 
-/// A queue before anything is read; `key` is its QueueKey, unless that is ending.
-pub fn observed_queue(object: &EncryptedQueue, key: Option<&QueueKey>, check: bool) -> ObservedQueue {
+/// A queue before anything is read; `key` is its QueueKey, unless that is ending, `others` those it uses or used beside that.
+pub fn observed_queue(object: &EncryptedQueue, key: Option<&QueueKey>, others: &[&QueueKey], check: bool) -> ObservedQueue {
     ObservedQueue {
         finalizer: object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER),
         key: key.map(|key| observed_key_object(key, object)),
+        other_keys: others.iter().map(|key| observed_key_object(key, object)).collect(),
         check,
         ..ObservedQueue::recorded(&object.status.clone().unwrap_or_default())
     }
@@ -118,25 +124,53 @@ fn annotation<'a>(object: &'a EncryptedQueue, name: &str) -> Option<&'a String> 
     object.metadata.annotations.as_ref()?.get(name)
 }
 
-/// Whether and how a queue uses a key: as desired, or keeping what it has while it is refused or paused, or leaves a shared key.
-pub fn key_user(key: &str, queue: &EncryptedQueue, desired: Result<DesiredQueue, Box<Refusal>>, rules: Rules<'_>) -> Option<KeyUserInput> {
-    let recorded = queue.status.as_ref().and_then(|status| status.key.as_ref()).map(|recorded| recorded.name.as_str());
-    if recorded.is_some_and(|name| name != key) {
+/// Names of the QueueKeys that a queue's status records: the one it is under, the one it is moved to, those it was moved away from.
+pub fn recorded_keys(queue: &EncryptedQueue) -> impl Iterator<Item = &str> {
+    queue.status.iter().flat_map(|status| {
+        let others = status.next_key.iter().map(|key| &key.name).chain(status.previous_keys.iter().filter_map(|key| key.name.as_ref()));
+        status.key.iter().map(|key| &key.name).chain(others).map(String::as_str)
+    })
+}
+
+/// Whether and how a queue uses a key: as desired, or as far as messages need it that are still under it, or keeping what it has while it is refused or
+/// paused, or leaves a shared key.
+pub fn key_user(
+    key: &QueueKey,
+    queue: &EncryptedQueue,
+    desired: Result<DesiredQueue, Box<Refusal>>,
+    rules: Rules<'_>,
+    now: Timestamp,
+) -> Option<KeyUserInput> {
+    let (name, status) = (key.metadata.name.as_deref()?, queue.status.as_ref());
+    let is_target = desired.as_ref().map_or_else(|_| status.is_none_or(|status| status.key.is_none()), |desired| desired.key_name == name);
+    if !is_target && !recorded_keys(queue).any(|recorded| recorded == name) {
         return None;
     }
-    let ends = queue.metadata.deletion_timestamp.is_some();
-    let leaving = ends && recorded_arns(queue).is_some() && deletion_policy(queue, rules.tier) == DeletionPolicy::Retain;
+    let ends = queue.metadata.deletion_timestamp.is_some() && recorded_arns(queue).is_some();
+    let leaving = ends && key.spec.scope == KeyScope::Tenant && deletion_policy(queue, rules.tier) == DeletionPolicy::Retain;
+    let mut retiring = (!is_target).then_some(Retiring::Current);
     let desired = match desired {
-        Ok(desired) if desired.key_name != key => return None,
-        Ok(desired) if is_paused(queue) || (leaving && desired.key.queue.is_none()) => {
+        Ok(_) if is_paused(queue) || leaving => {
             let (tenant, tier) = rules.tenant.zip(rules.tier)?;
             let partition = place_of(tenant, queue.spec.region.as_deref()).partition;
             Err(Some(PrincipalRules::new(&tenant.spec, &tier.spec, partition, rules.operator_role)))
         }
-        Ok(desired) => Ok(desired),
+        Ok(desired) if is_target => Ok(desired),
+        Ok(mut desired) => {
+            let is_current = status.and_then(|status| status.key.as_ref()).is_some_and(|key| key.name == name);
+            if !is_current {
+                // Neither under it nor about to be: taken back, or moved away from.
+                let previous = status?.previous_keys.iter().find(|previous| previous.name.as_deref() == Some(name))?;
+                let (access, until) = needed_of_previous(&desired.access, previous.switched_at.0, previous.decrypt_until.0, now)?;
+                let (switched_at, decrypt_until) = (previous.switched_at.0, previous.decrypt_until.0);
+                (desired.access, retiring) = (access, Some(Retiring::Previous { switched_at, changes_at: until, decrypt_until }));
+            }
+            Ok(desired)
+        }
         Err(refusal) => Err(refusal.rules),
     };
     let uid = queue.metadata.uid.clone().unwrap_or_default();
-    let deleted = queue.status.iter().filter_map(|status| status.access.as_ref()).flat_map(|access| access.deleted_principals.clone()).collect();
-    Some(KeyUserInput { object: object_name(queue), uid, recorded: recorded_arns(queue), desired, deleted, paused: is_paused(queue), leaving })
+    let deleted = status.iter().filter_map(|status| status.access.as_ref()).flat_map(|access| access.deleted_principals.clone()).collect();
+    let (object, recorded, paused) = (object_name(queue), recorded_arns(queue), is_paused(queue));
+    Some(KeyUserInput { object, uid, recorded, desired, retiring, deleted, paused, leaving })
 }

@@ -44,6 +44,14 @@ pub struct ObservedQueue {
     pub finalizer: bool,
     /// Its QueueKey, if it exists.
     pub key: Option<ObservedKeyObject>,
+    /// QueueKeys that it uses or used beside that one.
+    pub other_keys: Vec<ObservedKeyObject>,
+    /// The key it is under, from status.
+    pub current_key: Option<CurrentKey>,
+    /// The key it is about to be moved to, once that was seen to hold its grants, from status.
+    pub next_key: Option<NextKeyRecord>,
+    /// Keys it was moved away from, from status.
+    pub previous_keys: Vec<PreviousKeyRecord>,
     /// Hash of what was last applied, from status.
     pub applied_sha256: Option<String>,
     /// Tag keys that were last applied, from status.
@@ -84,6 +92,41 @@ impl ObservedQueue {
             QueueKind::DeadLetter => &mut self.dead_letter,
         }
     }
+}
+
+/// The key a queue is under.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct CurrentKey {
+    /// Name of its QueueKey.
+    pub name: String,
+    /// Its ARN, once it is known.
+    pub arn: Option<String>,
+}
+
+/// The key a queue is about to be moved to.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct NextKeyRecord {
+    /// Name of its QueueKey.
+    pub name: String,
+    /// Hash of the grants that it holds.
+    pub grants_sha256: String,
+    /// Since when.
+    pub granted_at: Timestamp,
+}
+
+/// A key a queue was moved away from.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct PreviousKeyRecord {
+    /// Name of its QueueKey; None: a foreign key.
+    pub name: Option<String>,
+    /// Its ARN.
+    pub arn: String,
+    /// False: a foreign key.
+    pub managed: bool,
+    /// When the queue was pointed at another key.
+    pub switched_at: Timestamp,
+    /// Until when messages under it may live.
+    pub decrypt_until: Timestamp,
 }
 
 /// What a queue needs to know of its QueueKey.

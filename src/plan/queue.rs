@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::action::{Hold, QueueAction, QueueLocator};
 use super::deleted;
 use super::grants::is_to;
+use super::migration::{self, Stage};
 use super::observed::{ObservedKeyObject, ObservedQueue, Seen};
 use super::state::{Attributes, QueueState, Tags};
 use super::teardown::ends_otherwise;
@@ -55,7 +56,7 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     let usable = usable(desired, observed);
     let (desired, granted) = (&usable.desired, usable.granted);
     if granted && !observed.check && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn)) {
-        return settle(observed, now);
+        return migration::upkeep(desired, observed, now).map_or_else(|| settle(observed, now), |action| vec![action]);
     }
     if not_read(desired, observed) {
         return vec![read(desired, observed)];
@@ -67,6 +68,12 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     if !not_on_record.is_empty() {
         return vec![QueueAction::Hold(deleted::hold_until_recorded(desired, &not_on_record))];
     }
+    let current = migration::current(desired, observed);
+    let (key_arn, next) = match current.map(|current| migration::stage(desired, observed, current, granted, now)) {
+        Some(Stage::Stays(current, next)) => (current.arn, next),
+        Some(Stage::Moves) | None => (Some(key_arn.to_owned()), None),
+    };
+    let Some(key_arn) = key_arn.as_deref() else { return vec![waiting_for_key(desired, observed)] };
     let mut actions = Vec::new();
     // The dead-letter queue first: the queue's redrive policy names it.
     for which in [QueueKind::DeadLetter, QueueKind::Source] {
@@ -77,7 +84,12 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     } else if let Some(hold) = usable.refused {
         actions.push(QueueAction::Hold(hold));
     }
-    if actions.is_empty() { settle(observed, now) } else { forget_first(actions, observed) }
+    if !actions.is_empty() {
+        return forget_first(actions, observed);
+    }
+    let moved = || migration::moved(desired, observed, current?, key_arn, now);
+    let next = next.or_else(moved).or_else(|| migration::upkeep(desired, observed, now));
+    next.map_or_else(|| settle(observed, now), |action| vec![action])
 }
 
 fn not_read(desired: &DesiredQueue, observed: &ObservedQueue) -> bool {
@@ -112,7 +124,13 @@ struct Usable {
 
 fn usable(desired: &DesiredQueue, observed: &ObservedQueue) -> Usable {
     let (key, mut desired) = (observed.key.as_ref(), desired.clone());
-    let holds = |access: &QueueAccess| key.and_then(|key| key.holds.as_deref()) == Some(access.sha256().as_str());
+    // While it moves, the key it is under and the key it moves to.
+    let current = migration::current(&desired, observed).map(|current| observed.other_keys.iter().find(|key| key.name == current.name));
+    let holds = |access: &QueueAccess| {
+        let sha256 = access.sha256();
+        let of = |key: Option<&ObservedKeyObject>| key.and_then(|key| key.holds.as_deref()) == Some(sha256.as_str());
+        of(key) && current.is_none_or(of)
+    };
     let without = |access: &QueueAccess, refused: &BTreeSet<RoleArn>| access.clone().retain(|grant| !is_to(grant, refused));
     let mut granted = holds(&desired.access);
     let mut refused = BTreeSet::new();

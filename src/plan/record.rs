@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::action::KeyAction;
+use super::action::{KeyAction, QueueAction};
 use super::deleted;
-use super::observed::{NonceRecord, ObservedKey, ObservedQueue};
-use crate::api::encrypted_queue::QueueReference;
+use super::observed::{CurrentKey, NextKeyRecord, NonceRecord, ObservedKey, ObservedQueue, PreviousKeyRecord};
+use crate::api::encrypted_queue::{KeyReference, NextKey, PreviousKey, QueueReference};
 use crate::api::queue_key::{AppliedApproval, Creation, Rotation};
 use crate::api::{EncryptedQueueStatus, QueueKeyStatus};
 
@@ -15,6 +15,9 @@ impl ObservedQueue {
     pub fn recorded(status: &EncryptedQueueStatus) -> Self {
         let url = |reference: &Option<QueueReference>| reference.as_ref().map(|reference| reference.url.clone());
         Self {
+            current_key: status.key.as_ref().map(|key| CurrentKey { name: key.name.clone(), arn: key.arn.clone() }),
+            next_key: status.next_key.as_ref().and_then(next_key),
+            previous_keys: status.previous_keys.iter().map(previous_key).collect(),
             applied_sha256: status.applied_sha256.clone(),
             applied_tag_keys: status.applied_tag_keys.clone(),
             deleted: status.access.iter().flat_map(|access| access.deleted_principals.clone()).collect(),
@@ -24,6 +27,48 @@ impl ObservedQueue {
             created_at: status.created_at.as_ref().map(|time| time.0),
             ..Self::default()
         }
+    }
+}
+
+fn next_key(next: &NextKey) -> Option<NextKeyRecord> {
+    Some(NextKeyRecord { name: next.name.clone(), grants_sha256: next.grants_sha256.clone()?, granted_at: next.granted_at.as_ref()?.0 })
+}
+
+fn previous_key(previous: &PreviousKey) -> PreviousKeyRecord {
+    PreviousKeyRecord {
+        name: previous.name.clone(),
+        arn: previous.arn.clone(),
+        managed: previous.managed,
+        switched_at: previous.switched_at.0,
+        decrypt_until: previous.decrypt_until.0,
+    }
+}
+
+/// Takes what an action records into an EncryptedQueue's status; every other action leaves it as it is.
+pub fn record_queue(status: &mut EncryptedQueueStatus, action: &QueueAction, now: Timestamp) {
+    match action {
+        QueueAction::ForgetApplied { tag_keys } => {
+            status.applied_sha256 = None;
+            status.applied_tag_keys.clone_from(tag_keys);
+        }
+        QueueAction::RecordNextKey { name, grants_sha256 } => {
+            status.next_key = Some(NextKey { name: name.clone(), grants_sha256: Some(grants_sha256.clone()), granted_at: Some(Time(now)) });
+        }
+        QueueAction::RecordKeys { current, previous } => {
+            if status.key.as_ref().is_none_or(|key| key.name != current.name) {
+                status.key = Some(KeyReference { name: current.name.clone(), arn: current.arn.clone(), alias: None });
+                status.next_key = None;
+            }
+            let previous = previous.iter().map(|previous| PreviousKey {
+                name: previous.name.clone(),
+                arn: previous.arn.clone(),
+                managed: previous.managed,
+                switched_at: Time(previous.switched_at),
+                decrypt_until: Time(previous.decrypt_until),
+            });
+            status.previous_keys = previous.collect();
+        }
+        _ => {}
     }
 }
 

@@ -40,6 +40,11 @@ pub fn queue_action(action: &QueueAction) -> String {
         QueueAction::UntagQueue { which: kind, url, keys } => format!("remove tags {} of {} {}", keys.join(", "), which(*kind), name(url)),
         QueueAction::DeleteQueue { which: kind, url } => format!("delete {} {}", which(*kind), name(url)),
         QueueAction::ForgetApplied { .. } => "note that a change is under way".to_owned(),
+        QueueAction::RecordNextKey { name, .. } => format!("note that QueueKey {name} holds the queue's grants"),
+        QueueAction::RecordKeys { current, previous } if previous.is_empty() => {
+            format!("note that the queue is under QueueKey {} alone", current.name)
+        }
+        QueueAction::RecordKeys { current, .. } => format!("note that the queue is under QueueKey {} and what earlier keys are for", current.name),
         QueueAction::SetKeyDeletionPolicy { name, policy } => format!("set the deletion policy of QueueKey {name} to {policy:?}"),
         QueueAction::RemoveFinalizer => "take the finalizer off".to_owned(),
         QueueAction::Hold(hold) => format!("wait: {}", hold.message),

@@ -51,7 +51,7 @@ pub fn plan_queue_end(ending: &EndingQueue, observed: &ObservedQueue, now: Times
         },
     };
     if actions.is_empty() && !queues.is_empty() && ending.policy == DeletionPolicy::Retain {
-        actions.extend(observed.key.as_ref().and_then(until_released));
+        actions.extend(observed.key.iter().chain(&observed.other_keys).find_map(until_released));
     }
     if observed.finalizer && !actions.iter().any(|action| matches!(action, QueueAction::Hold(_) | QueueAction::TagQueue { .. })) {
         actions.push(QueueAction::RemoveFinalizer);

@@ -28,6 +28,8 @@ pub fn queue_effect(action: &QueueAction, place: &Place, key: impl FnOnce() -> O
         | QueueAction::UntagQueue { .. }
         | QueueAction::DeleteQueue { .. }
         | QueueAction::ForgetApplied { .. }
+        | QueueAction::RecordNextKey { .. }
+        | QueueAction::RecordKeys { .. }
         | QueueAction::SetKeyDeletionPolicy { .. }
         | QueueAction::RemoveFinalizer
         | QueueAction::Hold(_) => QueueEffect::Done,
@@ -87,6 +89,8 @@ pub fn queue_write(action: &QueueAction) -> Option<(&'static str, Change)> {
         | QueueAction::EnsureKey { .. }
         | QueueAction::ReadQueues { .. }
         | QueueAction::ForgetApplied { .. }
+        | QueueAction::RecordNextKey { .. }
+        | QueueAction::RecordKeys { .. }
         | QueueAction::SetKeyDeletionPolicy { .. }
         | QueueAction::RemoveFinalizer
         | QueueAction::Hold(_) => return None,

@@ -85,6 +85,7 @@ pub struct Preview {
     pub(super) groups: Vec<Group>,
     group: usize,
     numbered: usize,
+    now: Timestamp,
 }
 
 impl Preview {
@@ -96,7 +97,7 @@ impl Preview {
         let judge =
             |object: &EncryptedQueue| input.snapshot.judge(object, &namesakes, &input.cluster_id, input.operator_roles.get(&object.spec.tenant));
         let judged: BTreeMap<_, _> = bearing.map(|(name, object)| (name.clone(), judge(object))).collect();
-        let mut preview = Self { input, judged, groups: Vec::new(), group: 0, numbered: 0 };
+        let mut preview = Self { input, judged, groups: Vec::new(), group: 0, numbered: 0, now: Timestamp::UNIX_EPOCH };
         let mut groups: BTreeMap<(Option<String>, Option<NamespacedName>), Group> = BTreeMap::new();
         for name in &preview.input.queues {
             let Some(run) = preview.queue_run(name) else { continue };
@@ -129,10 +130,13 @@ impl Preview {
         let (object, judged) = (self.input.snapshot.queues.get(name)?.clone(), self.judged.get(name)?.clone());
         let rules = self.rules(&object);
         let keeps = objects::is_paused(&object) || judged.is_err();
+        let target = key_name(&object, &judged);
+        let others = objects::recorded_keys(&object).filter(|name| Some(*name) != target.as_deref());
+        let others: Vec<&QueueKey> = others.filter_map(|name| self.input.snapshot.keys.get(name)).collect();
         Some(QueueRun {
             place: rules.tenant.map(|tenant| place_of(tenant, object.spec.region.as_deref())),
             kept: keeps.then(|| objects::kept_queue(&object, rules, false, &self.input.cluster_id)).flatten(),
-            observed: objects::observed_queue(&object, None, self.input.check),
+            observed: objects::observed_queue(&object, None, &others, self.input.check),
             before: None,
             progress: Progress::default(),
             judged,
@@ -155,11 +159,12 @@ impl Preview {
         let name = run.object.metadata.name.as_deref()?;
         let of_key = |(queue, judged): &(&NamespacedName, &Result<DesiredQueue, Box<Refusal>>)| {
             let object = self.input.snapshot.queues.get(*queue);
-            run.object.spec.queue.as_ref() == Some(*queue) || object.and_then(|object| key_name(object, judged)).as_deref() == Some(name)
+            let recorded = object.is_some_and(|object| objects::recorded_keys(object).any(|recorded| recorded == name));
+            recorded || run.object.spec.queue.as_ref() == Some(*queue) || object.and_then(|object| key_name(object, judged)).as_deref() == Some(name)
         };
         let input = |(queue, judged): (&NamespacedName, &Result<DesiredQueue, Box<Refusal>>)| {
             let object = self.input.snapshot.queues.get(queue)?;
-            objects::key_user(name, object, judged.clone(), self.rules(object))
+            objects::key_user(&run.object, object, judged.clone(), self.rules(object), self.now)
         };
         let users = self.judged.iter().filter(of_key).filter_map(input).collect();
         let mut approvals = self.input.approvals.get(name).cloned().unwrap_or_default();
@@ -177,6 +182,7 @@ impl Preview {
 
     /// Goes on as far as it can; none: the preview is complete.
     pub fn advance(&mut self, now: Timestamp) -> Option<Question> {
+        self.now = now;
         while self.group < self.groups.len() {
             let group = &self.groups[self.group];
             if group.member > group.queues.len() {

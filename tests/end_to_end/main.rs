@@ -6,6 +6,7 @@ mod approval;
 mod bad_input;
 mod deleted;
 mod life;
+mod migration;
 mod plan;
 mod pod_identity;
 mod rights;

@@ -73,6 +73,7 @@ impl World {
             "AWS_EC2_METADATA_DISABLED=true".into(),
             "NO_COLOR=1".into(),
             "ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW=3s".into(),
+            "ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD=3s".into(),
             "RUST_LOG=info,encrypted_queue=debug".into(),
             env!("CARGO_BIN_EXE_encrypted-queue").into(),
             "run".into(),

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub const ACCOUNT: &str = "111122223333";
+/// How long another key settles.
+pub const SETTLE: jiff::SignedDuration = jiff::SignedDuration::from_secs(300);
 pub const CLUSTER: &str = "0b8c1e70-cluster";
 
 /// ARN of a role in the tenant's account.
@@ -103,6 +105,7 @@ pub struct Declared {
     pub service_accounts: BTreeMap<&'static str, ServiceAccountRole>,
     pub operator: Option<RoleArn>,
     pub within_limit: bool,
+    pub leaves_approval: bool,
 }
 
 /// The declaration that all others differ from: everything in it is admitted.
@@ -115,6 +118,7 @@ pub fn declared() -> Declared {
         service_accounts: BTreeMap::new(),
         operator: Some(operator()),
         within_limit: true,
+        leaves_approval: false,
     }
 }
 
@@ -156,6 +160,8 @@ impl Declared {
             operator_role: self.operator.as_ref(),
             within_limit: self.within_limit,
             key_generation: 1,
+            leaves_approval: self.leaves_approval,
+            settle: SETTLE,
         })
     }
 }

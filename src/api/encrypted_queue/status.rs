@@ -25,6 +25,9 @@ pub struct EncryptedQueueStatus {
     /// The key it is encrypted under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyReference>,
+    /// The key that the queue is about to be moved to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<NextKey>,
     /// Keys that messages may still be encrypted under.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -101,8 +104,26 @@ pub struct PreviousKey {
     pub arn: String,
     /// False: a foreign key, never written, never deleted.
     pub managed: bool,
+    /// When the queue was pointed at another key.
+    pub switched_at: Time,
     /// Until when consumers may still need it.
     pub decrypt_until: Time,
+}
+
+/// The key that a queue is about to be moved to.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextKey {
+    /// Name of the QueueKey.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Hash of the grants that it was seen to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::sha256)]
+    pub grants_sha256: Option<String>,
+    /// Since when: it settles before the queue is pointed at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_at: Option<Time>,
 }
 
 /// Facts about access.

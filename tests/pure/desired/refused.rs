@@ -266,8 +266,6 @@ fn rules_of_tier() -> Vec<Rule> {
 }
 
 fn rules_of_this_version() -> Vec<Rule> {
-    let key_of = |name: &str| json!({"status": {"key": {"name": name}}});
-    let own_key = declared().judged().unwrap().key_name;
     let dead_letter = json!({"status": {"deadLetterQueue": {"name": "x", "url": "https://x", "arn": "arn:aws:sqs:eu-west-1:111122223333:x"}}});
     vec![
         Rule {
@@ -278,15 +276,6 @@ fn rules_of_this_version() -> Vec<Rule> {
             way_out: "set adoption: Never",
             near: "it is not",
             kept_by: queue(json!({"adoption": "Never"})),
-        },
-        Rule {
-            reason: Reason::NotYetSupported,
-            broken: "the queue is under another tier's key",
-            by: declared().with_queue(key_of("acme-restricted-acme-prod-orders-0123456789-1")),
-            field: "spec.sensitivityTier",
-            way_out: "set it back, or declare a new queue",
-            near: "it is under its own",
-            kept_by: declared().with_queue(key_of(&own_key)),
         },
         Rule {
             reason: Reason::NotYetSupported,

@@ -26,6 +26,7 @@ fn desired() -> DesiredKey {
         uid: queue.uid.clone(),
         recorded: None,
         desired: Ok(queue),
+        retiring: None,
         deleted: Vec::new(),
         paused: false,
         leaving: false,

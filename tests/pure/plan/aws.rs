@@ -166,6 +166,8 @@ impl Aws {
             QueueAction::AddFinalizer
             | QueueAction::EnsureKey { .. }
             | QueueAction::ForgetApplied { .. }
+            | QueueAction::RecordNextKey { .. }
+            | QueueAction::RecordKeys { .. }
             | QueueAction::SetKeyDeletionPolicy { .. }
             | QueueAction::RemoveFinalizer
             | QueueAction::Hold(_) => panic!("{action:?} is not for AWS"),

@@ -97,7 +97,9 @@ pub fn queue_write(before: &World, after: &World, scene: &Scene, name: &Namespac
     };
     let (old_key, new_key) = (was.as_ref().and_then(|queue| queue.attributes.get("KmsMasterKeyId")), is.attributes.get("KmsMasterKeyId"));
     if was.is_none() || old_key != new_key {
-        assert!(new_key.is_some() && new_key == key_arn.as_ref(), "Encrypted: {action:?}");
+        // On its way to another key it stays under the one on record.
+        let current = before.queue_status(name).key.and_then(|key| key.arn);
+        assert!(new_key.is_some() && (new_key == key_arn.as_ref() || new_key == current.as_ref()), "Encrypted: {action:?}");
     }
     let (old, new) = (read_queue(was.as_ref(), which, &arn, &place), read_queue(Some(&is), which, &arn, &place));
     let desired = if let Aim::Apply(desired) = aim { Some(desired) } else { None };
@@ -115,7 +117,7 @@ pub fn queue_write(before: &World, after: &World, scene: &Scene, name: &Namespac
         return;
     }
     // Grant → use → open.
-    let key = after.aws.keys().find(|key| Some(&key.metadata.arn) == key_arn.as_ref());
+    let key = after.aws.keys().find(|key| Some(&key.metadata.arn) == new_key);
     let source = desired.map(|desired| &desired.access.queue);
     for grant in gained.into_iter().filter(|grant| needs_key(grant)) {
         let granted = key.zip(source).is_some_and(|(key, source)| read_key(key, scene).grants.get(source).is_some_and(|held| held.contains(grant)));
@@ -284,7 +286,7 @@ pub fn key_is(world: &World, scene: &Scene, desired: &DesiredKey) -> Result<(), 
         }
     }
     keeps_administration(&said, scene, world);
-    let rotates = key.rotation.enabled && key.rotation.period_days == desired.rotation_period_days;
+    let rotates = key.rotation.enabled && (desired.rotation_period_days.is_none() || key.rotation.period_days == desired.rotation_period_days);
     let checks = [
         ("enabled", key.metadata.lifecycle == KeyLifecycle::Enabled),
         ("without foreign access", said.foreign.is_empty() && key.grants.is_empty()),

@@ -93,6 +93,7 @@ impl QueueWorker {
         let observed = ObservedQueue {
             finalizer: world.queues.get(name).is_some_and(|queue| queue.finalizer),
             key: world.observed_key_object(scene, name),
+            other_keys: world.other_keys(scene, name),
             check,
             ..ObservedQueue::recorded(&world.queue_status(name))
         };
@@ -161,10 +162,9 @@ impl QueueWorker {
                 world.queues.insert(self.name.clone(), object);
             }
             QueueAction::RemoveFinalizer => drop(world.queues.remove(&self.name)),
-            QueueAction::ForgetApplied { tag_keys } => {
+            QueueAction::ForgetApplied { .. } | QueueAction::RecordNextKey { .. } | QueueAction::RecordKeys { .. } => {
                 let mut object = object();
-                object.status.0.applied_sha256 = None;
-                object.status.0.applied_tag_keys.clone_from(tag_keys);
+                record::record_queue(&mut object.status.0, action, world.now);
                 world.queues.insert(self.name.clone(), object);
             }
             QueueAction::SetKeyDeletionPolicy { name, policy } => {

@@ -217,7 +217,17 @@ impl World {
         let (tenant, tier) = (Some(scene.tenant.clone()), scene.has_tier.then(|| scene.tier.clone()));
         let queue = self.stored(scene, name);
         let labels = Some(BTreeMap::new());
-        Declared { tenant, tier, queue, labels, service_accounts: BTreeMap::new(), operator: Some(operator()), within_limit: true }.judged()
+        Declared {
+            tenant,
+            tier,
+            queue,
+            labels,
+            service_accounts: BTreeMap::new(),
+            operator: Some(operator()),
+            within_limit: true,
+            leaves_approval: false,
+        }
+        .judged()
     }
 
     pub fn aim(&self, scene: &Scene, name: &NamespacedName) -> Aim {
@@ -250,7 +260,7 @@ impl World {
     }
 
     fn key_user(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<KeyUserInput> {
-        objects::key_user(key, &self.stored(scene, name), self.judged(scene, name).as_ref().clone(), self.rules(scene))
+        objects::key_user(&self.key_object(key)?, &self.stored(scene, name), self.judged(scene, name).as_ref().clone(), self.rules(scene), self.now)
     }
 
     /// What a queue knows of its QueueKey.
@@ -258,6 +268,14 @@ impl World {
         let recorded = self.queue_status(name).key.map(|key| key.name);
         let desired = self.judged(scene, name).as_ref().as_ref().ok().map(|desired| desired.key_name.clone());
         self.key_object_as_seen_by(scene, name, &desired.or(recorded)?)
+    }
+
+    /// The other QueueKeys that it uses or used.
+    pub fn other_keys(&self, scene: &Scene, name: &NamespacedName) -> Vec<ObservedKeyObject> {
+        let own = self.observed_key_object(scene, name).map(|key| key.name);
+        let stored = self.stored(scene, name);
+        let others = objects::recorded_keys(&stored).filter(|key| own.as_deref() != Some(*key));
+        others.filter_map(|key| self.key_object_as_seen_by(scene, name, key)).collect()
     }
 
     pub fn key_object_as_seen_by(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<ObservedKeyObject> {

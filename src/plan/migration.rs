@@ -1,0 +1,106 @@
+//! From one key to another: the new key admits everyone, settles, the queue is pointed at it, and the old key decrypts until every message under it has
+//! expired. Each step is on record before the next, so that it goes on wherever it stopped.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::{Hold, QueueAction};
+use super::observed::{CurrentKey, ObservedQueue, PreviousKeyRecord};
+use super::queue::{KMS_KEY, side};
+use crate::api::Reason;
+use crate::desired::{DesiredQueue, QueueSide};
+use crate::policy::access::{Capability, QueueAccess};
+use crate::policy::queue_policy::QueueKind;
+
+/// `SetQueueAttributes` takes up to 60 s to spread (SQS API reference); producers keep the old key for twice as long.
+const SPREAD: SignedDuration = SignedDuration::from_secs(120);
+
+/// The key that the queue is still under, if that is not the one it should be under.
+pub(super) fn current<'a>(desired: &DesiredQueue, observed: &'a ObservedQueue) -> Option<&'a CurrentKey> {
+    observed.current_key.as_ref().filter(|current| current.name != desired.key_name && observed.source_url.is_some())
+}
+
+/// Where a queue on its way to another key is.
+pub(super) enum Stage {
+    /// It stays under this key for now.
+    Stays(CurrentKey, Option<QueueAction>),
+    /// It is to be pointed at the new key.
+    Moves,
+}
+
+/// What the queue's key should be now; `granted`: both keys' policies hold its grants.
+pub(super) fn stage(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, granted: bool, now: Timestamp) -> Stage {
+    let stays = |next| Stage::Stays(current.clone(), next);
+    if !granted {
+        return stays(None);
+    }
+    let grants_sha256 = desired.access.sha256();
+    let next = observed.next_key.as_ref().filter(|next| next.name == desired.key_name && next.grants_sha256 == grants_sha256);
+    let Some(next) = next else {
+        return stays(Some(QueueAction::RecordNextKey { name: desired.key_name.clone(), grants_sha256 }));
+    };
+    let settled_at = next.granted_at.saturating_add(desired.settle).unwrap_or(Timestamp::MAX);
+    if now < settled_at {
+        let (from, to) = (&current.name, &desired.key_name);
+        let message =
+            format!("the queue moves from QueueKey {from} to {to} once that has settled, at {settled_at:.0}; it stays encrypted and in use");
+        return stays(Some(QueueAction::Hold(Hold::until(Reason::Migrating, message, settled_at))));
+    }
+    Stage::Moves
+}
+
+/// Once both queues are under the new key: what is on record of the old one.
+pub(super) fn moved(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, key_arn: &str, now: Timestamp) -> Option<QueueAction> {
+    let is_under = |which: QueueKind| {
+        let found = observed.queue(which).present();
+        side(desired, which).is_none() || found.is_some_and(|found| found.attributes.get(KMS_KEY).is_some_and(|arn| arn == key_arn))
+    };
+    if !is_under(QueueKind::Source) || !is_under(QueueKind::DeadLetter) {
+        return None;
+    }
+    let old = PreviousKeyRecord {
+        name: Some(current.name.clone()),
+        arn: current.arn.clone().unwrap_or_default(),
+        managed: true,
+        switched_at: now,
+        decrypt_until: decrypt_until(desired, now),
+    };
+    let mut previous = observed.previous_keys.clone();
+    previous.retain(|previous| previous.arn != old.arn && previous.arn != key_arn);
+    previous.push(old);
+    let now_current = CurrentKey { name: desired.key_name.clone(), arn: Some(key_arn.to_owned()) };
+    Some(QueueAction::RecordKeys { current: now_current, previous })
+}
+
+/// What is no longer true of the previous keys: messages under them have expired, or live longer since the retention was raised.
+pub(super) fn upkeep(desired: &DesiredQueue, observed: &ObservedQueue, now: Timestamp) -> Option<QueueAction> {
+    let current = observed.current_key.clone()?;
+    let later = |mut previous: PreviousKeyRecord| {
+        previous.decrypt_until = previous.decrypt_until.max(decrypt_until(desired, previous.switched_at));
+        previous
+    };
+    let previous: Vec<_> = observed.previous_keys.iter().cloned().map(later).filter(|previous| now < previous.decrypt_until).collect();
+    (previous != observed.previous_keys).then_some(QueueAction::RecordKeys { current, previous })
+}
+
+/// A message sent just before the switch lives for the queue's retention, and then, in a FIFO dead-letter queue, for that queue's too; a standard one
+/// keeps the time at which it was first sent.
+fn decrypt_until(desired: &DesiredQueue, switched_at: Timestamp) -> Timestamp {
+    let retention = |side: &QueueSide| side.attributes.get("MessageRetentionPeriod").and_then(|value| value.parse::<i64>().ok()).unwrap_or(1_209_600);
+    let seconds = retention(&desired.source) + desired.dead_letter.as_ref().map_or(0, retention);
+    switched_at.saturating_add(SPREAD + SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+/// What a queue needs of a key that it was moved away from, and until when exactly that; none: nothing any more.
+pub(super) fn needed_of_previous(
+    access: &QueueAccess,
+    switched_at: Timestamp,
+    decrypt_until: Timestamp,
+    now: Timestamp,
+) -> Option<(QueueAccess, Timestamp)> {
+    let spread_at = switched_at.saturating_add(SPREAD).unwrap_or(Timestamp::MAX);
+    if now < spread_at {
+        return Some((access.clone(), spread_at));
+    }
+    let decrypts = |capability| matches!(capability, Capability::Receive | Capability::ReceiveDeadLetters | Capability::Redrive);
+    (now < decrypt_until).then(|| (access.clone().retain(|grant| decrypts(grant.capability)), decrypt_until))
+}
