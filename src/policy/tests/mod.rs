@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod equivalence;
-mod evaluator;
 mod judged;
 mod limits;
 mod parsing;
