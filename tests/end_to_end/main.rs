@@ -8,4 +8,5 @@ mod life;
 mod plan;
 mod rights;
 mod shared_key;
+mod witness;
 mod world;

@@ -23,7 +23,7 @@ pub enum Kind {
 
 /// Which object.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Name {
+struct ObjectName {
     kind: Kind,
     namespace: String,
     name: String,
@@ -48,7 +48,7 @@ pub struct Window {
 /// Every version of every object.
 #[derive(Clone, Debug, Default)]
 pub struct Declarations {
-    versions: BTreeMap<Name, Vec<Version>>,
+    versions: BTreeMap<ObjectName, Vec<Version>>,
     /// ServiceAccount → roles that EKS was seen to associate with it.
     associated: BTreeMap<(String, String), BTreeSet<String>>,
 }
@@ -60,7 +60,7 @@ fn at<'a>(value: &'a Value, pointer: &str) -> &'a str {
 impl Declarations {
     /// Notes what an object is from now on; `None`: it is gone.
     pub fn see(&mut self, now: Duration, kind: Kind, namespace: &str, name: &str, object: Option<Value>) {
-        let name = Name { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+        let name = ObjectName { kind, namespace: namespace.to_owned(), name: name.to_owned() };
         let versions = self.versions.entry(name).or_default();
         let open = versions.last_mut().filter(|last| last.until == Duration::MAX);
         if let Some(last) = open {
@@ -81,7 +81,9 @@ impl Declarations {
             gone.remove(&(namespace.clone(), name.clone()));
             self.see(now, kind, &namespace, &name, Some(object));
         }
-        gone.iter().for_each(|(namespace, name)| self.see(now, kind, namespace, name, None));
+        for (namespace, name) in &gone {
+            self.see(now, kind, namespace, name, None);
+        }
     }
 
     /// Notes that EKS associates a role with a ServiceAccount.
@@ -89,8 +91,14 @@ impl Declarations {
         self.associated.entry((namespace.to_owned(), service_account.to_owned())).or_default().insert(role.to_owned());
     }
 
-    fn during<'a>(&'a self, window: Window, kind: Kind, namespace: &'a str, name: Option<&'a str>) -> impl Iterator<Item = (&'a Name, &'a Value)> {
-        let wanted = move |found: &&Name| found.kind == kind && name.is_none_or(|name| found.name == name && found.namespace == namespace);
+    fn during<'a>(
+        &'a self,
+        window: Window,
+        kind: Kind,
+        namespace: &'a str,
+        name: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a ObjectName, &'a Value)> {
+        let wanted = move |found: &&ObjectName| found.kind == kind && name.is_none_or(|name| found.name == name && found.namespace == namespace);
         let versions = self.versions.iter().filter(move |(found, _)| wanted(found));
         versions.flat_map(move |(name, versions)| {
             let live = versions.iter().filter(move |version| version.from <= window.until && version.until >= window.from);

@@ -28,8 +28,9 @@ pub struct Inspector<'a> {
     declarations: &'a Declarations,
     /// The operator's role where a tenant names none.
     operator: &'a str,
-    /// Access keys of the operator.
+    /// Access keys of the operator, and of everyone else; who assumes a role takes his side along.
     own: BTreeSet<String>,
+    others: BTreeSet<String>,
     aws: Aws,
     /// Who could do what after the operator's last write.
     left: BTreeMap<Touched, Holders>,
@@ -45,10 +46,22 @@ pub struct Report {
     pub violations: Vec<String>,
 }
 
-/// Judges all recorded calls. The operator signs with `access_key`, or with what it got for a role that is not a test's.
-pub fn inspect(calls: &[Call], declarations: &Declarations, access_key: &str, operator: &str) -> Report {
-    let own = BTreeSet::from([access_key.to_owned()]);
-    let mut inspector = Inspector { declarations, operator, own, aws: Aws::default(), left: BTreeMap::new(), report: Report::default() };
+/// Who calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Parties<'a> {
+    /// Access key of the operator.
+    pub operator: &'a str,
+    /// Access keys of all others.
+    pub others: &'a [&'a str],
+    /// The operator's role where a tenant names none.
+    pub role: &'a str,
+}
+
+/// Judges all recorded calls.
+pub fn inspect(calls: &[Call], declarations: &Declarations, parties: &Parties<'_>) -> Report {
+    let (own, others) = (BTreeSet::from([parties.operator.to_owned()]), parties.others.iter().map(|&key| key.to_owned()).collect());
+    let (aws, left, report) = (Aws::default(), BTreeMap::new(), Report::default());
+    let mut inspector = Inspector { declarations, operator: parties.role, own, others, aws, left, report };
     for call in calls {
         inspector.take(call);
     }
@@ -72,10 +85,13 @@ fn denies_suspended(policy: &Value) -> bool {
 impl Inspector<'_> {
     fn take(&mut self, call: &Call) {
         if call.is("AssumeRole")
-            && self.own.contains(&call.access_key)
             && let Some(key) = call.response.as_str().and_then(|xml| between(xml, "<AccessKeyId>", "</AccessKeyId>"))
         {
-            self.own.insert(key.to_owned());
+            let side = if self.own.contains(&call.access_key) { &mut self.own } else { &mut self.others };
+            side.insert(key.to_owned());
+        }
+        if call.took_effect && call.service == "kms" {
+            self.aws.named_key(call);
         }
         // Messages and data keys are no access of anybody.
         if !call.took_effect || (call.kind != Kind::Write && !call.is("CreateGrant")) {
@@ -84,6 +100,9 @@ impl Inspector<'_> {
         let before = self.aws.clone();
         let touched = self.aws.apply(call);
         if !self.own.contains(&call.access_key) {
+            if !self.others.contains(&call.access_key) {
+                self.violation(call, &format!("nobody knows who {} is", call.access_key));
+            }
             return;
         }
         self.report.writes += 1;
@@ -124,7 +143,7 @@ impl Inspector<'_> {
         let nobody = Holders::new();
         let old = was.as_ref().map_or(nobody, |was| queue_holders(&was.policy, arn, everyone));
         let new = queue_holders(&is.policy, arn, everyone);
-        self.judge_access(call, &Touched::Queue(arn.to_owned()), old, new, window);
+        self.judge_access(call, &Touched::Queue(arn.to_owned()), &old, new, window);
         self.judge_suspension(call, was.map(|was| was.policy), &is.policy, is.tags.get(TAG_TENANT), window);
     }
 
@@ -134,14 +153,14 @@ impl Inspector<'_> {
         let everyone = !self.declarations.leaves_others_to_iam(window, is.tags.get(TAG_TIER).map_or("", String::as_str));
         let old = was.as_ref().map_or(Holders::new(), |was| key_holders(&was.policy, arn, everyone));
         let new = key_holders(&is.policy, arn, everyone);
-        self.judge_access(call, &Touched::Key(arn.to_owned()), old, new, window);
+        self.judge_access(call, &Touched::Key(arn.to_owned()), &old, new, window);
         self.judge_suspension(call, was.map(|was| was.policy), &is.policy, is.tags.get(TAG_TENANT), window);
         if call.is("CreateKey") || call.is("PutKeyPolicy") {
             self.judge_administration(call, &is.policy, &is.tags, window);
         }
     }
 
-    fn judge_access(&mut self, call: &Call, touched: &Touched, old: Holders, new: Holders, window: Window) {
+    fn judge_access(&mut self, call: &Call, touched: &Touched, old: &Holders, new: Holders, window: Window) {
         let left = self.left.remove(touched).unwrap_or_default();
         let undeclared = new.iter().filter(|held| !old.contains(held) && !left.contains(held));
         let undeclared: Vec<_> = undeclared.filter(|(subject, what)| !self.declarations.allow(window, subject, what)).cloned().collect();

@@ -17,4 +17,4 @@ mod tests;
 
 pub use declared::{Declarations, Kind};
 pub use evaluator::{Caller, Evidence, Owner, Request, Service, Verdict};
-pub use inspector::{Report, inspect};
+pub use inspector::{Parties, Report, inspect};

@@ -121,6 +121,22 @@ impl Aws {
         Some(Touched::Queue(arn))
     }
 
+    /// The key that a call names, reads included: the first to name one that nobody was told of finds it.
+    pub(super) fn named_key(&mut self, call: &Call) -> Option<String> {
+        let place = format!("arn:{}:kms:{}:{}:key/", partition(&call.region), call.region, call.account);
+        let id = text(&call.request, "KeyId").or_else(|| text(&call.request, "TargetKeyId"))?;
+        let arn = if id.starts_with("arn:") { id.to_owned() } else { format!("{place}{id}") };
+        if id.contains("alias/") {
+            return None;
+        }
+        if !self.keys.contains_key(&arn) {
+            let at = self.unnamed.iter().position(|(at, _)| *at == place)?;
+            let (_, key) = self.unnamed.remove(at);
+            self.keys.insert(arn.clone(), key);
+        }
+        Some(arn)
+    }
+
     fn apply_kms(&mut self, call: &Call) -> Option<Touched> {
         let (request, response) = (&call.request, &call.response);
         let place = format!("arn:{}:kms:{}:{}:key/", partition(&call.region), call.region, call.account);
@@ -134,13 +150,7 @@ impl Aws {
             self.keys.insert(arn.to_owned(), key);
             return Some(Touched::Key(arn.to_owned()));
         }
-        let id = text(request, "KeyId").or_else(|| text(request, "TargetKeyId"))?;
-        let arn = if id.starts_with("arn:") { id.to_owned() } else { format!("{place}{id}") };
-        if !self.keys.contains_key(&arn) {
-            let at = self.unnamed.iter().position(|(at, _)| *at == place)?;
-            let (_, key) = self.unnamed.remove(at);
-            self.keys.insert(arn.clone(), key);
-        }
+        let arn = self.named_key(call)?;
         let key = self.keys.get_mut(&arn)?;
         match call.operation.as_str() {
             "PutKeyPolicy" => key.policy = policy(text(request, "Policy")),

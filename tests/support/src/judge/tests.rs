@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Declarations, Kind, Report, inspect};
+use super::{Declarations, Kind, Parties, Report, inspect};
 use crate::proxy::{self, Call, Outcome};
 
 const ACCOUNT: &str = "123456789012";
 const OPERATOR: &str = "arn:aws:iam::123456789012:role/operator";
+const PARTIES: Parties<'_> = Parties { operator: "operator", others: &["someone"], role: OPERATOR };
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/1";
 const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:acme-team-orders";
 const PRODUCER: &str = "arn:aws:iam::123456789012:role/producer";
@@ -124,7 +125,7 @@ fn made() -> Vec<Call> {
 }
 
 fn judged(suspended: bool, more: &[Call]) -> Report {
-    inspect(&[made().as_slice(), more].concat(), &declarations(suspended), "operator", OPERATOR)
+    inspect(&[made().as_slice(), more].concat(), &declarations(suspended), &PARTIES)
 }
 
 #[test]
@@ -173,6 +174,7 @@ fn every_violation_is_noticed() {
         ("the account decrypts", "Least access", put_key_policy("operator", &key_policy(&[ACCOUNT]))),
         ("any service's use", "Least access", drop_condition("kms:ViaService")),
         ("any queue's messages", "Least access", drop_condition("kms:EncryptionContext:aws:sqs:arn")),
+        ("an unknown caller", "nobody knows", set("another", &json!({}))),
         ("a grant", "Least access", call("operator", "kms:CreateGrant", json!({"KeyId": KEY}), json!({"GrantId": "g"}))),
         ("no operator", "No lock-out", without(0)),
         ("no root", "No lock-out", without(1)),
@@ -195,7 +197,7 @@ fn every_violation_is_noticed() {
         assert!(report.violations.iter().any(|line| line.contains(invariant)), "{what}: {:?}", report.violations);
     }
     let other_tenant = [create_key(&key_policy(&[CONSUMER]), "globex"), create_queue(&queue_policy(&[CONSUMER]), KEY)];
-    let report = inspect(&other_tenant, &declarations(false), "operator", OPERATOR);
+    let report = inspect(&other_tenant, &declarations(false), &PARTIES);
     assert!(report.violations.iter().any(|line| line.contains("not of its tenant")), "{:?}", report.violations);
 }
 
@@ -225,7 +227,7 @@ fn declarations_have_their_time() {
         let mut see = |at, role: &str| declarations.see(Duration::from_secs(at), Kind::Queue, "team", "orders", Some(spec(role)));
         see(0, STRANGER);
         see(withdrawn, CONSUMER);
-        let report = inspect(&[made().as_slice(), &regained].concat(), &declarations, "operator", OPERATOR);
+        let report = inspect(&[made().as_slice(), &regained].concat(), &declarations, &PARTIES);
         assert_eq!(report.violations.is_empty(), passes, "{:?}", report.violations);
     }
 }
