@@ -24,6 +24,10 @@ test-long: ## Judge over a million requests to random policies, and a hundred th
 	PROPTEST_CASES=100000 cargo test --locked --lib policy::tests::round_trip
 	PROPTEST_CASES=100000 cargo test --locked --lib policy::tests::equivalence
 
+.PHONY: fuzz
+fuzz: ## Fuzz the policy parser and the comparison for SECONDS (60) each
+	tools/fuzz.sh $(or $(SECONDS),60)
+
 .PHONY: demo
 demo: fixtures ## Show the operator at work on this machine (KEEP=1 leaves it running)
 	@KEEP=$(KEEP) tools/demo.sh

@@ -6,6 +6,7 @@ mod judged;
 mod limits;
 mod parsing;
 mod reading;
+mod reshape;
 mod round_trip;
 mod strategies;
 

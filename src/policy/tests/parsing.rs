@@ -46,7 +46,7 @@ fn json() -> impl Strategy<Value = Value> {
 }
 
 /// Elements of the right names, so that many are read.
-fn statement() -> impl Strategy<Value = Value> {
+pub fn statement() -> impl Strategy<Value = Value> {
     (hash_map(element_names(), json(), 0..5), any::<bool>()).prop_map(|(elements, allow)| {
         let mut statement: serde_json::Map<_, _> = elements.into_iter().collect();
         statement.insert("Effect".to_owned(), if allow { "Allow" } else { "Deny" }.into());
