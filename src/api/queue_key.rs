@@ -108,6 +108,11 @@ pub struct QueueKeyStatus {
     #[schemars(length(max = 512))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["namespace", "name"]))]
     pub users: Vec<KeyUser>,
+    /// Queues that were let go of (deletionPolicy Retain) and still lie under the shared key: its policy keeps their grants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 512))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["arn"]))]
+    pub released_queues: Vec<ReleasedQueue>,
     /// Raised by every narrowing and every deleted principal, so that an old approval never fits again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -125,6 +130,10 @@ pub struct QueueKeyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 613)))]
     pub refused_principals: Vec<String>,
+    /// Latest value of the check-now annotation that was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub checked_now: Option<String>,
     /// Access that waits for an approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 512))]
@@ -176,6 +185,19 @@ pub struct KeyUser {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 2048)))]
     pub approved_grants: Vec<String>,
+}
+
+/// A queue that was let go of and still lies under a shared key.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleasedQueue {
+    /// ARN of the queue.
+    #[schemars(length(max = 256))]
+    pub arn: String,
+    /// ARN of its dead-letter queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub dead_letter_arn: Option<String>,
 }
 
 /// Access that waits for an approval.

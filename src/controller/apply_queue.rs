@@ -10,10 +10,9 @@ use serde_json::json;
 use super::Failure;
 use super::context::Context;
 use super::status::MANAGER;
-use super::wake::name_of;
 use crate::api::labels::FINALIZER;
 use crate::api::queue_key::QueueKeySpec;
-use crate::api::{EncryptedQueue, QueueKey, Tenant};
+use crate::api::{DeletionPolicy, EncryptedQueue, QueueKey, Tenant};
 use crate::aws::Clients;
 use crate::plan::effect::QueueEffect;
 use crate::plan::objects::observed_key_object;
@@ -48,7 +47,7 @@ impl QueueApplier<'_> {
                 let url = self.aws().await?.create_queue(name, attributes, tags).await?;
                 Ok(QueueEffect::Created { url })
             }
-            QueueAction::SetQueueAttributes { which: _, url, attributes } => {
+            QueueAction::SetQueueAttributes { which: _, url, attributes, revokes: _ } => {
                 self.aws().await?.set_queue_attributes(url, attributes).await?;
                 Ok(QueueEffect::Done)
             }
@@ -64,6 +63,7 @@ impl QueueApplier<'_> {
                 self.aws().await?.delete_queue(url).await?;
                 Ok(QueueEffect::Done)
             }
+            QueueAction::SetKeyDeletionPolicy { name, policy } => self.set_deletion_policy(name, *policy).await,
             QueueAction::Hold(_) => Ok(QueueEffect::Done),
         }
     }
@@ -89,6 +89,15 @@ impl QueueApplier<'_> {
         Ok(QueueEffect::Done)
     }
 
+    async fn set_deletion_policy(&self, name: &str, policy: DeletionPolicy) -> Result<QueueEffect, Failure> {
+        let patch = json!({"spec": {"deletionPolicy": policy}});
+        match Api::<QueueKey>::all(self.ctx.client.clone()).patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(QueueEffect::Done),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(QueueEffect::Done),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn ensure_key(&self, name: &str, spec: &QueueKeySpec) -> Result<QueueEffect, Failure> {
         let api: Api<QueueKey> = Api::all(self.ctx.client.clone());
         let key = QueueKey {
@@ -105,7 +114,7 @@ impl QueueApplier<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let observed: ObservedKeyObject = observed_key_object(&key, &name_of(self.object), self.object.uid().as_deref());
+        let observed: ObservedKeyObject = observed_key_object(&key, self.object);
         Ok(QueueEffect::Key(observed))
     }
 }

@@ -14,17 +14,15 @@ use super::context::Context;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
 use super::wake::name_of;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, result_of, wait_until};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, cut, result_of, wait_until};
 use crate::api::conditions::{self, types};
-use crate::api::encrypted_queue::QueueReference;
-use crate::api::labels::{CHECK_NOW, DELETE_NON_EMPTY};
+use crate::api::labels::CHECK_NOW;
 use crate::api::{EncryptedQueue, EncryptedQueueStatus, Reason};
-use crate::desired::queue_owner_tags;
 use crate::outcome::End;
 use crate::outcome::queue::QueuePass;
 use crate::plan::objects::{self, is_paused};
-use crate::plan::teardown::{EndingQueue, KeptQueue, plan_kept_queue, plan_queue_end};
-use crate::plan::{ObservedQueue, QueueAction, QueueLocator, Seen, plan_queue, render};
+use crate::plan::teardown::{KeptQueue, plan_kept_queue, plan_queue_end};
+use crate::plan::{ObservedQueue, QueueAction, Seen, plan_queue, render};
 use crate::telemetry::metrics::ReconcileResult;
 
 const KIND: &str = "EncryptedQueue";
@@ -78,7 +76,8 @@ impl<'a> Pass<'a> {
         if absent {
             (observed.source, observed.dead_letter) = (Seen::Absent, Seen::Absent);
         }
-        let kept = (paused || resolved.desired.is_err()).then(|| objects::kept_queue(object, resolved.rules(), &ctx.cluster_id)).flatten();
+        let granted = observed.key.as_ref().is_some_and(|key| key.holds.is_some());
+        let kept = (paused || resolved.desired.is_err()).then(|| objects::kept_queue(object, resolved.rules(), granted, &ctx.cluster_id)).flatten();
         Self { ctx, object, resolved, observed, kept, paused, deleting }
     }
 
@@ -88,29 +87,13 @@ impl<'a> Pass<'a> {
 
     fn plan(&self, now: Timestamp) -> Vec<QueueAction> {
         if self.deleting {
-            return plan_queue_end(&self.ending(), &self.observed, now);
+            let desired = self.resolved.desired.as_ref().ok();
+            let ending = objects::ending_queue(self.object, desired, self.resolved.tier.as_deref(), &self.ctx.cluster_id);
+            return plan_queue_end(&ending, &self.observed, now);
         }
         match &self.resolved.desired {
             Ok(desired) if !self.paused => plan_queue(desired, &self.observed, now),
             _ => self.kept.as_ref().map_or_else(Vec::new, |kept| plan_kept_queue(kept, &self.observed)),
-        }
-    }
-
-    fn ending(&self) -> EndingQueue {
-        let status = self.object.status.as_ref();
-        let recorded =
-            |reference: &Option<QueueReference>| reference.as_ref().map(|r| QueueLocator { name: r.name.clone(), url: Some(r.url.clone()) });
-        let desired = self.resolved.desired.as_ref().ok();
-        let named = |name: &str| QueueLocator { name: name.to_owned(), url: None };
-        EndingQueue {
-            owner: queue_owner_tags(&self.ctx.cluster_id, self.object),
-            policy: desired.map_or(self.object.spec.deletion_policy, |desired| desired.deletion_policy),
-            even_if_not_empty: self.object.annotations().get(DELETE_NON_EMPTY).is_some_and(|value| value == "true"),
-            // Without a record a crash may have left a queue: its name is looked up.
-            source: status.and_then(|s| recorded(&s.queue)).or_else(|| desired.map(|d| named(d.source.arn.name()))),
-            dead_letter: status
-                .and_then(|s| recorded(&s.dead_letter_queue))
-                .or_else(|| desired.and_then(|d| d.dead_letter.as_ref()).map(|side| named(side.arn.name()))),
         }
     }
 
@@ -159,7 +142,10 @@ impl<'a> Pass<'a> {
         if !action.writes_aws() {
             return;
         }
-        let said = render::queue_action(action);
+        let mut said = render::queue_action(action);
+        if let (QueueAction::SetQueueAttributes { revokes: true, .. }, Some(until)) = (action, self.observed.cached_data_keys_until) {
+            said.push_str(&format!("; data keys that SQS cached may serve whoever lost access until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")));
+        }
         let was_ready = self
             .object
             .status
@@ -198,7 +184,9 @@ impl<'a> Pass<'a> {
 
     /// Writes status and ConfigMap, and tells why something waits; false: the app could not be told.
     async fn tell(&self, end: &End, paused: Option<&[String]>) -> Result<bool, Failure> {
-        let previous = self.object.status.clone().unwrap_or_default();
+        // As it stands after what this pass wrote itself.
+        let object = &self.ctx.fresh_queues.newest(Arc::new(self.object.clone()));
+        let previous = object.status.clone().unwrap_or_default();
         let key_name = self.resolved.desired.as_ref().ok().map(|desired| desired.key_name.as_str());
         let key = key_name.and_then(|name| self.ctx.key(name));
         let pass = QueuePass {
@@ -215,7 +203,7 @@ impl<'a> Pass<'a> {
         let status = pass.status(&previous, Timestamp::now());
         // The app's address before Ready; status also when it cannot be written.
         let told = if self.deleting { Ok(true) } else { self.tell_app(&status).await };
-        if write_queue_status(self.ctx, self.object, &status).await? {
+        if write_queue_status(self.ctx, object, &status).await? {
             self.announce_reason(&previous, &status);
         }
         told
@@ -264,7 +252,7 @@ impl<'a> Pass<'a> {
                     None => Action::await_change(),
                 }
             }
-            End::Failed { .. } => Action::requeue(self.ctx.backoff.after_failure(&self.id())),
+            End::Failed { reason, .. } => Action::requeue(self.ctx.backoff.after_failure(&self.id(), *reason)),
         }
     }
 }
@@ -275,10 +263,4 @@ fn difference(action: &QueueAction) -> Option<String> {
         QueueAction::Hold(hold) => (hold.reason != Reason::WaitingForQueue).then(|| hold.message.clone()),
         _ => action.writes_aws().then(|| render::queue_action(action)),
     }
-}
-
-/// As much of an annotation as status keeps.
-fn cut(value: &str) -> &str {
-    let end = value.char_indices().map(|(at, _)| at).nth(1024).unwrap_or(value.len());
-    &value[..end]
 }

@@ -125,3 +125,9 @@ fn no_end(rounds: usize) -> End {
 fn dry_run(changes: &[String]) -> End {
     End::Held(crate::plan::Hold::new(Reason::Paused, format!("the operator runs with --dry-run; not done: {}", changes.join("; "))))
 }
+
+/// As much of an annotation as status keeps.
+fn cut(value: &str) -> &str {
+    let end = value.char_indices().map(|(at, _)| at).nth(1024).unwrap_or(value.len());
+    &value[..end]
+}

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::principals::refused_principals;
 use super::resolve::resolve_key;
 use super::status::write_key_status;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, result_of, wait_until};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, cut, result_of, wait_until};
 use crate::api::conditions::types;
 use crate::api::labels::CHECK_NOW;
 use crate::api::{EncryptedQueue, QueueKey, Reason, Tenant};
@@ -21,7 +21,7 @@ use crate::desired::DesiredKey;
 use crate::names::RoleArn;
 use crate::outcome::End;
 use crate::outcome::key::KeyPass;
-use crate::plan::teardown::plan_key_end;
+use crate::plan::teardown::{plan_key_end, plan_key_remade};
 use crate::plan::{Hold, KeyAction, ObservedKey, objects, plan_key, render};
 use crate::telemetry::metrics::ReconcileResult;
 
@@ -83,8 +83,7 @@ impl Pass<'_> {
     fn plan(&self, now: Timestamp) -> Vec<KeyAction> {
         let deleted_by_hand = self.applier.object.metadata.deletion_timestamp.is_some();
         match self.desired.is_used() {
-            // Its queues make the object again, and it takes its key back.
-            true if deleted_by_hand => vec![KeyAction::EndObject { policy: self.desired.deletion_policy }],
+            true if deleted_by_hand => plan_key_remade(&self.desired, &self.observed, self.ctx.window, now),
             true => plan_key(&self.desired, &self.observed, self.ctx.window, now),
             false => plan_key_end(&self.desired, &self.observed, self.ctx.window, now),
         }
@@ -179,7 +178,9 @@ fn failed(action: &KeyAction, failure: Failure) -> End {
 }
 
 fn observed_key(ctx: &Context, object: &QueueKey) -> ObservedKey {
-    let check = ctx.checks.take(KIND, &object.name_any()) || ctx.check_asked(KIND, &object.name_any(), object.annotations().get(CHECK_NOW));
+    let served = object.status.as_ref().and_then(|status| status.checked_now.as_deref());
+    let asked = object.annotations().get(CHECK_NOW).is_some_and(|value| served != Some(cut(value)));
+    let check = ctx.checks.take(KIND, &object.name_any()) || asked;
     objects::observed_key(object, check)
 }
 
@@ -201,7 +202,8 @@ fn uses(queue: &EncryptedQueue, key: &QueueKey) -> Option<bool> {
 
 async fn tell(ctx: &Context, object: &QueueKey, desired: Option<&DesiredKey>, observed: &ObservedKey, end: &End) -> Result<Reconciled, Failure> {
     let previous = object.status.clone().unwrap_or_default();
-    let status = KeyPass { desired, observed, end, generation: object.metadata.generation }.status(&previous, Timestamp::now());
+    let checked_now = object.annotations().get(CHECK_NOW).map(|value| cut(value).to_owned());
+    let status = KeyPass { desired, observed, end, checked_now, generation: object.metadata.generation }.status(&previous, Timestamp::now());
     let ready = |conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| {
         conditions.iter().find(|c| c.type_ == types::READY).map(|c| (c.reason.clone(), c.message.clone()))
     };
@@ -214,7 +216,7 @@ async fn tell(ctx: &Context, object: &QueueKey, desired: Option<&DesiredKey>, ob
     }
     let id = format!("{KIND} {}", object.name_any());
     let next = match end {
-        End::Failed { .. } => Action::requeue(ctx.backoff.after_failure(&id)),
+        End::Failed { reason, .. } => Action::requeue(ctx.backoff.after_failure(&id, *reason)),
         End::Complete => {
             ctx.backoff.succeeded(&id);
             Action::await_change()

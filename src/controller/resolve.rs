@@ -14,8 +14,8 @@ use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::AwsError;
 use crate::desired::{
-    DesiredKey, DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue, key_generation,
-    within_limit,
+    DesiredKey, DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue,
+    key_generation, object_name, place_of, unless_taken, within_limit,
 };
 use crate::names::RoleArn;
 use crate::plan::objects::{self, Rules};
@@ -46,6 +46,27 @@ pub(super) async fn resolve_queue(ctx: &Context, object: &EncryptedQueue) -> Res
 }
 
 fn resolve_queue_with(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>) -> ResolvedQueue {
+    let ResolvedQueue { tenant, tier, operator_role, desired } = judge(ctx, object, operator_role);
+    let desired = match (desired, &tenant, &tier) {
+        (Ok(desired), Some(tenant), Some(tier)) => {
+            let others: Vec<_> = namesakes(ctx, object).into_iter().map(|other| (judge(ctx, &other, None).desired.ok(), other)).collect();
+            let rules =
+                || PrincipalRules::new(&tenant.spec, &tier.spec, place_of(tenant, object.spec.region.as_deref()).partition, operator_role.as_ref());
+            unless_taken(desired, object, rules, others.iter().map(|(accepted, other)| (other.as_ref(), accepted.as_ref())))
+        }
+        (desired, ..) => desired,
+    };
+    ResolvedQueue { tenant, tier, operator_role, desired }
+}
+
+/// Other queues that may name the same queue in AWS.
+fn namesakes(ctx: &Context, object: &EncryptedQueue) -> Vec<Arc<EncryptedQueue>> {
+    let own = object_name(object);
+    ctx.wake.namesakes(object).iter().filter(|name| **name != own).filter_map(|name| ctx.queue(name)).collect()
+}
+
+/// As it is by itself, whatever the names of others.
+fn judge(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>) -> ResolvedQueue {
     let (tenant, tier) = (ctx.tenant(&object.spec.tenant), ctx.tier(&object.spec.sensitivity_tier));
     let namespace = object.namespace().unwrap_or_default();
     let labels: Option<BTreeMap<String, String>> = ctx.stores.namespaces.get(&ObjectRef::new(&namespace)).map(|meta| meta.labels().clone());

@@ -259,7 +259,7 @@ where
     };
     let on_error = |object: Arc<K>, failure: &Failure, ctx: Arc<Context>| {
         let id = format!("{} {}", K::kind(&()), ObjectRef::from_obj(object.as_ref()));
-        let wait = ctx.backoff.after_failure(&id);
+        let wait = ctx.backoff.after_failure(&id, failure.reason);
         tracing::warn!(object = id, error = failure.message, ?wait, "reconcile failed");
         Action::requeue(wait)
     };

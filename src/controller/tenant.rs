@@ -94,7 +94,7 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
         }
     }
     if failed {
-        return Ok((ReconcileResult::Failed, Action::requeue(ctx.backoff.after_failure(&id))));
+        return Ok((ReconcileResult::Failed, Action::requeue(ctx.backoff.after_failure(&id, Reason::AwsUnavailable))));
     }
     ctx.backoff.succeeded(&id);
     Ok((ReconcileResult::Complete, Action::await_change()))

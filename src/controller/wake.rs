@@ -16,6 +16,7 @@ use crate::api::encrypted_queue::{Consumer, Producer};
 use crate::api::labels::{CHECK_NOW, DELETE_NON_EMPTY, PAUSED};
 use crate::api::queue_key::NamespacedName;
 use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant, conditions};
+use crate::desired::claimed_names;
 
 /// Annotation by which EKS gives a ServiceAccount an IAM role (IRSA).
 pub(super) const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
@@ -29,6 +30,8 @@ pub(super) enum Dependency {
     ServiceAccount(String, String),
     Key(String),
     Queue(NamespacedName),
+    /// Name of a queue in AWS, wherever it lives.
+    QueueName(String),
 }
 
 /// Receivers of the four controllers.
@@ -98,6 +101,12 @@ impl Wake {
     /// Queues that use a key, by what their status records.
     pub(super) fn users_of_key(&self, name: &str) -> Vec<NamespacedName> {
         self.known().queues.dependants(&Dependency::Key(name.to_owned()))
+    }
+
+    /// Queues that may name the same queue in AWS, this one among them.
+    pub(super) fn namesakes(&self, queue: &EncryptedQueue) -> BTreeSet<NamespacedName> {
+        let known = self.known();
+        claimed_names(queue).into_iter().flat_map(|name| known.queues.dependants(&Dependency::QueueName(name))).collect()
     }
 
     /// Queues that a dependency touches, and their keys, which collect the queues' grants.
@@ -179,19 +188,21 @@ impl Listener<EncryptedQueue> for Ears {
         dependencies.insert(Dependency::Tenant(queue.spec.tenant.clone()));
         dependencies.insert(Dependency::Tier(queue.spec.sensitivity_tier.clone()));
         dependencies.insert(Dependency::Namespace(name.namespace.clone()));
+        dependencies.extend(claimed_names(queue).map(Dependency::QueueName));
         let status = queue.status.as_ref();
         dependencies.extend(status.and_then(|status| status.key.as_ref()).map(|key| Dependency::Key(key.name.clone())));
         let before = wake.known().queues.replace(&name, &dependencies);
         if wake.changed("intent", name.to_string(), &intent(queue)) {
             wake.queue(&name);
             wake.keys_of(&name);
+            wake.namesakes(queue).iter().filter(|other| **other != name).for_each(|other| wake.queue(other));
         }
         for dependency in before.symmetric_difference(&dependencies) {
             match dependency {
                 Dependency::Key(key) => wake.key(key),
                 Dependency::Tier(tier) => wake.tier(tier),
                 Dependency::Tenant(tenant) => wake.tenant(tenant),
-                Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) => {}
+                Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) | Dependency::QueueName(_) => {}
             }
         }
         let ready = status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::types::READY));
@@ -205,11 +216,13 @@ impl Listener<EncryptedQueue> for Ears {
         wake.forget(&["intent", "counts"], &name.to_string());
         wake.keys_of(&name);
         let before = wake.known().queues.replace(&name, &BTreeSet::new());
-        for dependency in before {
+        for dependency in &before {
             match dependency {
-                Dependency::Key(key) => wake.key(&key),
-                Dependency::Tenant(tenant) => wake.tenant(&tenant),
-                Dependency::Tier(tier) => wake.tier(&tier),
+                Dependency::Key(key) => wake.key(key),
+                Dependency::Tenant(tenant) => wake.tenant(tenant),
+                Dependency::Tier(tier) => wake.tier(tier),
+                // Whoever waited for the name may have it.
+                Dependency::QueueName(_) => wake.dependants(dependency),
                 Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) => {}
             }
         }
@@ -237,7 +250,12 @@ impl Listener<QueueKey> for Ears {
         if wake.changed(
             "key for queues",
             name.clone(),
-            &(status.and_then(|s| Some((s.arn.clone()?, s.alias.clone()))), users, ready, key.metadata.deletion_timestamp.is_some()),
+            &(
+                status.and_then(|s| Some((s.arn.clone()?, s.alias.clone(), s.released_queues.clone()))),
+                users,
+                ready,
+                key.metadata.deletion_timestamp.is_some(),
+            ),
         ) {
             wake.users_of_key(&name).iter().chain(&spec.queue).for_each(|queue| wake.queue(queue));
         }
@@ -252,7 +270,7 @@ impl Listener<QueueKey> for Ears {
             match dependency {
                 Dependency::Tenant(tenant) => wake.tenant(&tenant),
                 Dependency::Tier(tier) => wake.tier(&tier),
-                Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Key(_) | Dependency::Queue(_) => {}
+                _ => {}
             }
         }
     }

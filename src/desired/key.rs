@@ -25,6 +25,8 @@ pub struct KeyUserInput {
     pub desired: Result<DesiredQueue, Option<PrincipalRules>>,
     /// Whether its object is paused; then it is not `desired`.
     pub paused: bool,
+    /// Whether its object ends while its queues stay under the shared key; then it is not `desired`.
+    pub leaving: bool,
 }
 
 /// All that decides what a key should be.
@@ -100,17 +102,24 @@ impl DesiredUser {
 /// A queue that keeps what was applied for it, less what the rules no longer admit.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct KeptUser {
-    /// The queue's object.
-    pub object: NamespacedName,
+    /// The queue's object; None: the queue was let go of, and the object is gone.
+    pub object: Option<NamespacedName>,
     /// The queue and its dead-letter queue in AWS; None: not made yet.
     pub queue: Option<(QueueArn, Option<QueueArn>)>,
     /// The rules; None: everything stays.
     pub rules: Option<PrincipalRules>,
     /// Whether its object is paused.
     pub paused: bool,
+    /// Whether its object ends or has ended while its queues stay.
+    pub released: bool,
 }
 
 impl KeptUser {
+    /// Whether a record in status is this user's.
+    pub fn is(&self, recorded: &KeyUser) -> bool {
+        self.object.as_ref().is_some_and(|object| object.namespace == recorded.namespace && object.name == recorded.name)
+    }
+
     /// Whether the rules still admit a grant that the queue has.
     pub fn admits(&self, grant: &Grant) -> bool {
         self.rules.as_ref().is_none_or(|rules| rules.check(grant).is_ok())
@@ -122,6 +131,8 @@ impl KeptUser {
 pub struct DesiredKey {
     /// Name of its QueueKey.
     pub name: String,
+    /// Whether many queues may use it.
+    pub shared: bool,
     /// Where it lives.
     pub place: Place,
     /// Alias.
@@ -138,6 +149,8 @@ pub struct DesiredKey {
     pub approvals: Vec<Approval>,
     /// Users that keep what they have.
     pub kept: Vec<KeptUser>,
+    /// What tenant and tier admit; None: the tier is gone.
+    pub rules: Option<PrincipalRules>,
     /// Days between rotations: the shortest that a user asks for; None: no user is accepted, leave it.
     pub rotation_period_days: Option<i32>,
     /// The latest on-demand rotation asked for.
@@ -151,12 +164,13 @@ pub struct DesiredKey {
 impl DesiredKey {
     /// Whether any queue needs the key.
     pub fn is_used(&self) -> bool {
-        !(self.users.is_empty() && self.kept.is_empty())
+        !self.users.is_empty() || self.kept.iter().any(|kept| kept.object.is_some())
     }
 
     /// Whether all its queues are paused: then it is narrowed at most.
     pub fn is_paused(&self) -> bool {
-        self.users.is_empty() && !self.kept.is_empty() && self.kept.iter().all(|kept| kept.paused)
+        let mut kept = self.kept.iter().filter(|kept| !kept.released).peekable();
+        self.users.is_empty() && kept.peek().is_some() && kept.all(|kept| kept.paused)
     }
 }
 
@@ -170,7 +184,9 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
     for user in users {
         match user.desired {
             Ok(desired) => accepted.push((user.object, user.uid, desired)),
-            Err(rules) => kept.push(KeptUser { object: user.object, queue: user.recorded, rules, paused: user.paused }),
+            Err(rules) => {
+                kept.push(KeptUser { object: Some(user.object), queue: user.recorded, rules, paused: user.paused, released: user.leaving });
+            }
         }
     }
     accepted.sort_by(|a, b| a.0.cmp(&b.0));
@@ -180,6 +196,7 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     tags.extend(owner_tags(cluster_id, uid, &name, &spec.tenant, &spec.sensitivity_tier));
     DesiredKey {
+        shared: identity.queue.is_none(),
         alias: identity.alias(cluster_id, identity.generation_of(&name).unwrap_or(1)),
         description: description(&identity),
         tags,
@@ -203,6 +220,7 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
             .collect(),
         approvals,
         kept,
+        rules: tier.map(|tier| PrincipalRules::new(&tenant.spec, &tier.spec, place.partition, Some(operator_role))),
         rotation_period_days: accepted.iter().map(|(_, _, user)| user.rotation_period_days).min(),
         rotate_requested_at: accepted.iter().filter_map(|(_, _, user)| user.rotate_requested_at).max(),
         deletion_window_days: tier.map_or(30, |tier| tier.spec.key.deletion_window_days),

@@ -14,10 +14,11 @@ mod tags;
 
 pub use attributes::{DEAD_LETTER_POLICY, POLICY};
 pub use key::{Approval, DesiredKey, DesiredUser, KeptUser, KeyInput, KeyUserInput, desired_key};
+pub(crate) use naming::dead_letter_name;
 pub use naming::{KeyIdentity, default_queue_name};
 pub use principals::PrincipalRules;
 pub use queue::{DesiredQueue, QueueInput, QueueSide, Refusal, ServiceAccountRole, desired_queue, place_of};
-pub use siblings::{key_generation, object_name, within_limit};
+pub use siblings::{claimed_names, key_generation, object_name, unless_taken, within_limit};
 pub(crate) use tags::tag_changes;
 pub use tags::{owner_tags_match, queue_owner_tags};
 

@@ -19,7 +19,7 @@ pub fn default_queue_name(tenant: &str, object: &NamespacedName, fifo: bool) -> 
 }
 
 /// The dead-letter queue's name beside its queue's.
-pub(super) fn dead_letter_name(queue: &str) -> String {
+pub(crate) fn dead_letter_name(queue: &str) -> String {
     let (stem, suffix) = match queue.strip_suffix(FIFO_SUFFIX) {
         Some(stem) => (stem, FIFO_SUFFIX),
         None => (queue, ""),

@@ -10,7 +10,7 @@ use super::principals::{declared_grants, glob};
 use super::tags::{declared_tags, owner_tags};
 use super::{KeyIdentity, PrincipalRules, Violation};
 use crate::api::encrypted_queue::{Adoption, DeadLetter};
-use crate::api::queue_key::NamespacedName;
+use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::sensitivity_tier::{Approval, Bounds, DeadLetterRule, KeyScope};
 use crate::api::tenant::TenantAccess;
 use crate::api::{DeletionPolicy, EncryptedQueue, Reason, SensitivityTier, Tenant};
@@ -93,6 +93,20 @@ pub struct DesiredQueue {
     pub deletion_policy: DeletionPolicy,
     /// Whether new access waits for an approval.
     pub needs_approval: bool,
+}
+
+impl DesiredQueue {
+    /// The spec of its QueueKey.
+    pub fn key_spec(&self) -> QueueKeySpec {
+        QueueKeySpec {
+            tenant: self.key.tenant.clone(),
+            sensitivity_tier: self.key.sensitivity_tier.clone(),
+            region: self.key.region.clone(),
+            scope: self.key.scope(),
+            queue: self.key.queue.clone(),
+            deletion_policy: self.deletion_policy,
+        }
+    }
 }
 
 /// Why a queue is not as declared; what it has keeps running, less what the rules no longer admit.
@@ -248,8 +262,12 @@ impl Judge<'_, '_> {
     }
 
     fn dead_letter(&self) -> Option<DeadLetter> {
-        let required = self.tier.spec.dead_letter == DeadLetterRule::Required;
-        self.input.object.spec.dead_letter.clone().or_else(|| required.then(DeadLetter::default))
+        let (tier, required) = (&self.tier.spec, self.tier.spec.dead_letter == DeadLetterRule::Required);
+        // Of what nobody wrote, nobody is told that it is too long.
+        let longest = tier.message_retention_seconds.maximum;
+        let default = DeadLetter::default();
+        let message_retention_seconds = default.message_retention_seconds.min(longest);
+        self.input.object.spec.dead_letter.clone().or_else(|| required.then_some(DeadLetter { message_retention_seconds, ..default }))
     }
 
     fn not_yet_supported(&self, refusals: &mut Refusals) {

@@ -1,12 +1,14 @@
-//! What a queue's siblings decide about it: whether there is room for it, and which key is its own. Pure.
+//! What a queue's siblings decide about it: whether there is room for it, whether its name in AWS is free, and which key is its own. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{KeyIdentity, place_of};
+use super::naming::dead_letter_name;
+use super::{DesiredQueue, KeyIdentity, PrincipalRules, Refusal, Violation, default_queue_name, place_of};
 use crate::api::conditions::types;
 use crate::api::queue_key::NamespacedName;
 use crate::api::sensitivity_tier::KeyScope;
 use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
+use crate::names::QueueArn;
 
 /// Namespace and name of a queue's object.
 pub fn object_name(queue: &EncryptedQueue) -> NamespacedName {
@@ -21,6 +23,56 @@ pub fn within_limit<'a>(object: &EncryptedQueue, tenant: &Tenant, queues: impl I
     let own = age(object);
     let older = queues.into_iter().filter(|queue| queue.spec.tenant == object.spec.tenant && age(queue) < own).count();
     older < usize::try_from(limit).unwrap_or(0)
+}
+
+/// Names in AWS that a queue may take, its own and its dead-letter queue's, wherever it lives: those of two queues that get in each other's way meet.
+pub fn claimed_names(queue: &EncryptedQueue) -> [String; 2] {
+    let spec = &queue.spec;
+    let name = spec.queue.name.clone().unwrap_or_else(|| default_queue_name(&spec.tenant, &object_name(queue), spec.queue.fifo.is_some()));
+    let dead_letter = dead_letter_name(&name);
+    [name, dead_letter]
+}
+
+/// An accepted queue's claim, judged against those of other queues, accepted or not: refused if one of them has a queue of that name in AWS, or has
+/// asked for it earlier.
+pub fn unless_taken<'a>(
+    desired: DesiredQueue,
+    object: &EncryptedQueue,
+    rules: impl FnOnce() -> PrincipalRules,
+    others: impl IntoIterator<Item = (&'a EncryptedQueue, Option<&'a DesiredQueue>)>,
+) -> Result<DesiredQueue, Box<Refusal>> {
+    let wanted = desired_arns(&desired);
+    let age = |queue: &EncryptedQueue| (queue.metadata.creation_timestamp.as_ref().map(|Time(created)| *created), object_name(queue));
+    let own = (recorded_arns(object), age(object));
+    let taken = others.into_iter().filter(|(other, _)| object_name(other) != object_name(object)).find_map(|(other, accepted)| {
+        let has = recorded_arns(other);
+        let asks = accepted.map(desired_arns).unwrap_or_default();
+        let arn = wanted.iter().find(|arn| {
+            let comes_first = || asks.contains(arn) && !own.0.contains(arn) && age(other) < own.1;
+            has.contains(arn) && !(own.0.contains(arn) && own.1 < age(other)) || comes_first()
+        })?;
+        Some((arn.name().to_owned(), object_name(other)))
+    });
+    let Some((name, other)) = taken else { return Ok(desired) };
+    let message = format!(
+        "queue {name} of account {} in {} is that of EncryptedQueue {other}; choose another name",
+        desired.place.account, desired.place.region
+    );
+    Err(Box::new(Refusal {
+        violations: vec![Violation::new(Reason::QueueNameTaken, "spec.queue.name", message)],
+        rules: Some(rules()),
+        suspended: desired.access.suspended,
+        place: Some(desired.place),
+    }))
+}
+
+fn desired_arns(desired: &DesiredQueue) -> Vec<QueueArn> {
+    std::iter::once(&desired.source).chain(&desired.dead_letter).map(|side| side.arn.clone()).collect()
+}
+
+fn recorded_arns(queue: &EncryptedQueue) -> Vec<QueueArn> {
+    let recorded = queue.status.iter().flat_map(|status| status.queue.iter().chain(&status.dead_letter_queue));
+    recorded.filter_map(|reference| QueueArn::parse(&reference.arn).ok()).collect()
 }
 
 /// Generation of a queue's key: the recorded key's, else that of the newest key of its identity, else the first; of a shared key that has no room for

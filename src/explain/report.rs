@@ -1,5 +1,6 @@
 //! The answers as data: the schema of `-o json`. Fields are only ever added; [`SCHEMA_VERSION`] is raised if one is removed or changes its meaning.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::policy::document::Document;
@@ -8,7 +9,7 @@ use crate::policy::document::Document;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Answer of `explain queue/NAME`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueReport {
     /// [`SCHEMA_VERSION`].
@@ -48,7 +49,7 @@ pub struct QueueReport {
 }
 
 /// A key.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyReport {
     /// Name of its QueueKey.
@@ -62,7 +63,7 @@ pub struct KeyReport {
 }
 
 /// The condition Ready.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadyReport {
     /// `True`, `False` or, when the operator has not said anything yet, `Unknown`.
@@ -76,7 +77,7 @@ pub struct ReadyReport {
 }
 
 /// Something that tenant, tier or AWS forbids.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ViolationReport {
     /// Reason, as the condition Accepted carries it.
@@ -88,7 +89,7 @@ pub struct ViolationReport {
 }
 
 /// A principal and what it can do.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrincipalReport {
     /// What it is.
@@ -107,7 +108,7 @@ pub struct PrincipalReport {
 }
 
 /// Kind of a principal.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum PrincipalKind {
     /// An IAM role.
     Role,
@@ -126,7 +127,7 @@ pub enum PrincipalKind {
 }
 
 /// An organisation, or parts of it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrganizationReport {
     /// Its id.
@@ -136,7 +137,7 @@ pub struct OrganizationReport {
 }
 
 /// One thing a principal can do.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionReport {
     /// What.
@@ -152,7 +153,7 @@ pub struct PermissionReport {
 }
 
 /// What can be done.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Permission {
     /// Send to the queue.
     Send,
@@ -173,7 +174,7 @@ pub enum Permission {
 }
 
 /// A statement in one of the policies.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatementReference {
     /// Which policy.
@@ -183,7 +184,7 @@ pub struct StatementReference {
 }
 
 /// Which policy.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum PolicyKind {
     /// The queue's.
     Queue,
@@ -194,7 +195,7 @@ pub enum PolicyKind {
 }
 
 /// An explicit Deny.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DenialReport {
     /// The policies that carry it.
@@ -208,29 +209,33 @@ pub struct DenialReport {
 }
 
 /// An identity policy that another account must attach: the queue's and key's policies alone do not let its roles in.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityPolicyReport {
     /// ARN, or pattern of ARNs, of the role to attach it to.
     pub role: String,
     /// The policy.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub policy: Document,
 }
 
 /// The policies as rendered, without their ids.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoliciesReport {
     /// The queue's.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub queue: Document,
     /// The dead-letter queue's; null: there is no such queue.
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub dead_letter_queue: Option<Document>,
     /// The key's.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub key: Document,
 }
 
 /// Answer of `explain --principal ARN`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleReport {
     /// [`SCHEMA_VERSION`].
@@ -248,7 +253,7 @@ pub struct RoleReport {
 }
 
 /// What the principal can do with one queue.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrincipalQueueReport {
     /// Namespace of the EncryptedQueue.
@@ -264,7 +269,7 @@ pub struct PrincipalQueueReport {
 }
 
 /// A queue whose declaration is refused.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedQueueReport {
     /// Namespace of the EncryptedQueue.

@@ -9,8 +9,8 @@ use crate::api::conditions::types;
 use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::desired::{
-    DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue, key_generation, object_name, place_of,
-    within_limit,
+    DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, QueueInput, Refusal, ServiceAccountRole, claimed_names, desired_key, desired_queue,
+    key_generation, object_name, place_of, unless_taken, within_limit,
 };
 use crate::names::{Place, RoleArn};
 use crate::policy::access::KeyAccess;
@@ -42,6 +42,9 @@ pub struct Snapshot {
     pub incomplete: bool,
 }
 
+/// Queues by the names in AWS that they may take.
+pub(crate) struct Namesakes<'a>(BTreeMap<String, Vec<&'a EncryptedQueue>>);
+
 /// A snapshot of which every queue has been judged.
 pub struct Explainer<'a> {
     snapshot: &'a Snapshot,
@@ -55,8 +58,37 @@ impl Snapshot {
         assumed.or_else(|| self.operator_role.clone())
     }
 
+    /// Queues by the names in AWS that they may take.
+    pub(crate) fn namesakes(&self) -> Namesakes<'_> {
+        let mut by_name = BTreeMap::<String, Vec<&EncryptedQueue>>::new();
+        for object in self.queues.values() {
+            for name in claimed_names(object) {
+                by_name.entry(name).or_default().push(object);
+            }
+        }
+        Namesakes(by_name)
+    }
+
     /// Judges a declaration of the snapshot, as the controller does.
-    pub(crate) fn judge(&self, object: &EncryptedQueue, cluster_id: &str, operator_role: Option<&RoleArn>) -> Result<DesiredQueue, Box<Refusal>> {
+    pub(crate) fn judge(
+        &self,
+        object: &EncryptedQueue,
+        namesakes: &Namesakes<'_>,
+        cluster_id: &str,
+        operator_role: Option<&RoleArn>,
+    ) -> Result<DesiredQueue, Box<Refusal>> {
+        let desired = self.judge_alone(object, cluster_id, operator_role)?;
+        let (Some(tenant), Some(tier)) = (self.tenants.get(&object.spec.tenant), self.tiers.get(&object.spec.sensitivity_tier)) else {
+            return Ok(desired);
+        };
+        let others = claimed_names(object).into_iter().flat_map(|name| namesakes.0.get(&name).into_iter().flatten());
+        let others = others.filter(|other| object_name(other) != object_name(object));
+        let others: Vec<_> = others.map(|other| (*other, self.judge_alone(other, cluster_id, None).ok())).collect();
+        let rules = || PrincipalRules::new(&tenant.spec, &tier.spec, place_of(tenant, object.spec.region.as_deref()).partition, operator_role);
+        unless_taken(desired, object, rules, others.iter().map(|(other, accepted)| (*other, accepted.as_ref())))
+    }
+
+    fn judge_alone(&self, object: &EncryptedQueue, cluster_id: &str, operator_role: Option<&RoleArn>) -> Result<DesiredQueue, Box<Refusal>> {
         let NamespacedName { namespace, .. } = object_name(object);
         let (tenant, tier) = (self.tenants.get(&object.spec.tenant), self.tiers.get(&object.spec.sensitivity_tier));
         let service_account = |name: &str| {
@@ -82,9 +114,10 @@ impl<'a> Explainer<'a> {
     /// Judges every queue, as the controller does.
     pub fn new(snapshot: &'a Snapshot) -> Self {
         // The cluster's id is in tags and aliases only; aliases are shown as recorded.
+        let namesakes = snapshot.namesakes();
         let judge = |object: &EncryptedQueue| {
             let operator_role = snapshot.tenants.get(&object.spec.tenant).and_then(|tenant| snapshot.operator_role(tenant));
-            snapshot.judge(object, "", operator_role.as_ref())
+            snapshot.judge(object, &namesakes, "", operator_role.as_ref())
         };
         let judged: BTreeMap<_, _> = snapshot.queues.iter().map(|(name, object)| (name, judge(object))).collect();
         let mut users: BTreeMap<String, Vec<_>> = BTreeMap::new();
@@ -116,7 +149,7 @@ impl<'a> Explainer<'a> {
 
     fn accepted(&self, object: &EncryptedQueue, desired: &DesiredQueue, tenant: &Tenant, report: &mut QueueReport) {
         let operator = self.snapshot.operator_role(tenant);
-        let Some(access) = self.key_access(&desired.key_name, &desired.place, tenant, &desired_key_spec(desired)) else { return };
+        let Some(access) = self.key_access(&desired.key_name, &desired.place, tenant, &desired.key_spec()) else { return };
         let users = access.users.iter().map(|user| (user.queue.clone(), user.dead_letter_queue.clone())).collect();
         let key = Document { id: None, ..key_policy::render(&access, "") };
         let mut policies = Policies {
@@ -163,7 +196,14 @@ impl<'a> Explainer<'a> {
     fn key_access(&self, key: &str, place: &Place, tenant: &Tenant, spec: &QueueKeySpec) -> Option<KeyAccess> {
         let user = |name: &&NamespacedName| {
             let desired = self.judged.get(*name)?.as_ref().ok()?.clone();
-            Some(KeyUserInput { object: (*name).clone(), uid: desired.uid.clone(), recorded: None, desired: Ok(desired), paused: false })
+            Some(KeyUserInput {
+                object: (*name).clone(),
+                uid: desired.uid.clone(),
+                recorded: None,
+                desired: Ok(desired),
+                paused: false,
+                leaving: false,
+            })
         };
         let users = self.users.get(key).into_iter().flatten().filter_map(user).collect();
         let operator_role = self.snapshot.operator_role(tenant).or_else(|| stand_in(place))?;
@@ -219,17 +259,6 @@ fn header(object: &EncryptedQueue, tenant: Option<&Tenant>) -> QueueReport {
 impl From<&crate::desired::Violation> for ViolationReport {
     fn from(violation: &crate::desired::Violation) -> Self {
         Self { reason: violation.reason.to_string(), field: violation.field.clone(), message: violation.message.clone() }
-    }
-}
-
-fn desired_key_spec(desired: &DesiredQueue) -> QueueKeySpec {
-    QueueKeySpec {
-        tenant: desired.key.tenant.clone(),
-        sensitivity_tier: desired.key.sensitivity_tier.clone(),
-        region: desired.key.region.clone(),
-        scope: desired.key.scope(),
-        queue: desired.key.queue.clone(),
-        deletion_policy: desired.deletion_policy,
     }
 }
 

@@ -20,6 +20,8 @@ pub struct KeyPass<'a> {
     pub observed: &'a ObservedKey,
     /// Why the pass ended.
     pub end: &'a End,
+    /// Value of the check-now annotation that this pass served.
+    pub checked_now: Option<String>,
     /// The object's generation.
     pub generation: Option<i64>,
 }
@@ -43,6 +45,7 @@ impl KeyPass<'_> {
             End::Failed { .. } => false,
         };
         status.observed_generation = self.generation;
+        status.checked_now = self.checked_now.clone().or(status.checked_now);
         // A nonce whose CreateKey was refused, or never sent, leaves nothing to look for.
         if matches!(self.end, End::Failed { .. }) && self.observed.nonce.as_ref().is_some_and(|nonce| nonce.fresh) {
             status.creation = None;
@@ -138,7 +141,7 @@ mod tests {
         let rotation = RotationState { enabled: true, period_days: Some(90), next_at: Some("2027-01-02T03:04:05.678Z".parse().unwrap()) };
         let state = KeyState { metadata, policy: String::new(), tags: [].into(), aliases: [].into(), rotation, grants: Vec::new() };
         let observed = ObservedKey { state: Seen::Present(state), ..ObservedKey::default() };
-        let pass = KeyPass { desired: None, observed: &observed, end: &End::Complete, generation: Some(1) };
+        let pass = KeyPass { desired: None, observed: &observed, end: &End::Complete, checked_now: None, generation: Some(1) };
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         let written = pass.status(&QueueKeyStatus::default(), now);
         let read_back: QueueKeyStatus = serde_json::from_value(serde_json::to_value(&written).unwrap()).unwrap();

@@ -1,11 +1,11 @@
 //! Status of an EncryptedQueue.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::End;
 use crate::api::conditions::{Finding, merge, summarise, types};
-use crate::api::encrypted_queue::{EncryptedQueueStatus, KeyReference, QueueReference};
+use crate::api::encrypted_queue::{AccessStatus, EncryptedQueueStatus, KeyReference, QueueReference};
 use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::{DesiredQueue, QueueSide, Violation, cost};
@@ -57,6 +57,12 @@ impl QueuePass<'_> {
         let mut status = previous.clone();
         status.observed_generation = self.generation;
         status.checked_now = self.checked_now.clone().or(status.checked_now);
+        // Status keeps whole seconds: the next one, so that it never says too early.
+        let until = self.observed.cached_data_keys_until.filter(|until| *until > now);
+        let until = until.and_then(|until| Timestamp::from_second(until.as_second() + i64::from(until.subsec_nanosecond() > 0)).ok());
+        if let Some(until) = until {
+            status.access = Some(AccessStatus { cached_data_keys_until: Some(Time(until)) });
+        }
         status.created_at = self.observed.created_at.map(MicroTime);
         if let Ok(desired) = self.desired {
             self.references(desired, &mut status);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::state::{Attributes, Tags};
-use crate::api::queue_key::{KeyUser, QueueKeySpec};
+use crate::api::queue_key::{KeyUser, QueueKeySpec, ReleasedQueue};
 use crate::api::{DeletionPolicy, Reason};
 use crate::policy::queue_policy::QueueKind;
 
@@ -77,6 +77,8 @@ pub enum QueueAction {
         url: String,
         /// Those that differ.
         attributes: Attributes,
+        /// Whether someone loses access by it: data keys that SQS cached may serve them for another reuse period.
+        revokes: bool,
     },
     /// Writes tags.
     TagQueue {
@@ -107,6 +109,13 @@ pub enum QueueAction {
     ForgetApplied {
         /// Keys of the tags that were applied or are about to be.
         tag_keys: Vec<String>,
+    },
+    /// Kubernetes: the key is to end as its queue does, or to be kept for a queue that stays under it.
+    SetKeyDeletionPolicy {
+        /// The QueueKey.
+        name: String,
+        /// What happens to its key at the end.
+        policy: DeletionPolicy,
     },
     /// Kubernetes: take our finalizer off; the object ends.
     RemoveFinalizer,
@@ -155,6 +164,11 @@ pub enum KeyAction {
     ReadKey {
         /// Key id.
         id: String,
+    },
+    /// Kubernetes: writes which queues stay under the key without their objects.
+    RecordReleased {
+        /// They, in order.
+        queues: Vec<ReleasedQueue>,
     },
     /// Kubernetes: takes the record of what was applied out of status, before something else is applied.
     ForgetApplied {
@@ -294,6 +308,7 @@ impl QueueAction {
             | Self::EnsureKey { .. }
             | Self::ReadQueues { .. }
             | Self::ForgetApplied { .. }
+            | Self::SetKeyDeletionPolicy { .. }
             | Self::RemoveFinalizer
             | Self::Hold(_) => false,
         }
@@ -319,6 +334,7 @@ impl KeyAction {
             Self::FindByAlias { .. }
             | Self::FindByTags { .. }
             | Self::RecordNonce
+            | Self::RecordReleased { .. }
             | Self::RecordKey { .. }
             | Self::ReadKey { .. }
             | Self::ForgetApplied { .. }

@@ -1,6 +1,6 @@
 //! What an action changed, noted in the observed state: the next plan starts from it without reading again.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::action::{KeyAction, QueueAction};
 use super::observed::{FoundKey, NonceRecord, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
@@ -61,6 +61,12 @@ fn set(attributes: &mut Attributes, changes: &Attributes) {
     }
 }
 
+/// For how long SQS uses a data key again (SQS API reference, SetQueueAttributes: KmsDataKeyReusePeriodSeconds, 300 unless set).
+fn reuse_seconds(attributes: &Attributes) -> SignedDuration {
+    let seconds = attributes.get("KmsDataKeyReusePeriodSeconds").and_then(|value| value.parse().ok());
+    SignedDuration::from_secs(seconds.unwrap_or(300))
+}
+
 impl ObservedQueue {
     /// Notes what an action did.
     pub fn note(&mut self, action: &QueueAction, effect: QueueEffect, now: Timestamp) {
@@ -74,9 +80,14 @@ impl ObservedQueue {
                 *self.queue_mut(*which) = Seen::Present(QueueState { url, attributes: attributes.clone(), tags: tags.clone() });
                 self.created_at = Some(now);
             }
-            (QueueAction::SetQueueAttributes { which, attributes, .. }, _) => {
+            (QueueAction::SetQueueAttributes { which, attributes, revokes, .. }, _) => {
                 if let Seen::Present(queue) = self.queue_mut(*which) {
+                    let before = reuse_seconds(&queue.attributes);
                     set(&mut queue.attributes, attributes);
+                    let longest = before.max(reuse_seconds(&queue.attributes));
+                    if *revokes {
+                        self.cached_data_keys_until = self.cached_data_keys_until.max(now.checked_add(longest).ok());
+                    }
                 }
             }
             (QueueAction::TagQueue { which, tags, .. }, _) => {
@@ -94,6 +105,11 @@ impl ObservedQueue {
             (QueueAction::ForgetApplied { tag_keys }, _) => {
                 self.applied_sha256 = None;
                 self.applied_tag_keys.clone_from(tag_keys);
+            }
+            (QueueAction::SetKeyDeletionPolicy { policy, .. }, _) => {
+                if let Some(key) = &mut self.key {
+                    key.deletion_policy = *policy;
+                }
             }
             (QueueAction::RemoveFinalizer, _) => self.finalizer = false,
             (QueueAction::ReadQueues { .. } | QueueAction::EnsureKey { .. } | QueueAction::CreateQueue { .. } | QueueAction::Hold(_), _) => {}
@@ -163,6 +179,7 @@ impl ObservedKey {
                 self.users.clone_from(users);
                 self.applied_tag_keys.clone_from(tag_keys);
             }
+            KeyAction::RecordReleased { queues } => self.released_queues.clone_from(queues),
             KeyAction::RecordUsers { users, access_revision, approval } => {
                 self.users.clone_from(users);
                 self.access_revision = *access_revision;

@@ -9,11 +9,12 @@ use super::grants::{Held, held};
 use super::observed::{FoundKey, NonceRecord, ObservedKey, Seen};
 use super::paused::only_narrowing;
 use super::queue::with_keys;
+use super::released::{self, with_released};
 use super::rotation::plan_rotation_on_demand;
 use super::state::{KeyLifecycle, KeyState, Tags};
 use crate::api::Reason;
 use crate::api::labels::{TAG_CLUSTER, TAG_NONCE, TAG_OBJECT, TAG_TENANT};
-use crate::api::queue_key::{KeyUser, NamespacedName};
+use crate::api::queue_key::KeyUser;
 use crate::api::sensitivity_tier::Others;
 use crate::desired::{DesiredKey, owner_tags_match, tag_changes};
 use crate::names::{QueueArn, sha256_hex};
@@ -37,12 +38,13 @@ pub struct SearchWindow(pub SignedDuration);
 
 /// Hash of all that a key should be in AWS now.
 pub fn applied_sha256(desired: &DesiredKey, observed: &ObservedKey, nonce: &str) -> String {
+    let desired = &*with_released(desired, observed);
     hash(desired, &held(desired, observed), nonce)
 }
 
 fn hash(desired: &DesiredKey, held: &Held, nonce: &str) -> String {
     let policy = key_policy::render(&held.access, &policy_id(nonce)).to_json();
-    let kept: Vec<String> = desired.kept.iter().map(|kept| format!("{} {:?} {:?}", kept.object, kept.queue, kept.rules)).collect();
+    let kept: Vec<String> = desired.kept.iter().map(|kept| format!("{:?} {:?} {:?}", kept.object, kept.queue, kept.rules)).collect();
     let canonical = serde_json::json!([FORMAT, desired.alias, desired.tags, policy, kept, desired.rotation_period_days]);
     sha256_hex(&canonical.to_string())
 }
@@ -60,6 +62,10 @@ pub fn plan_key(desired: &DesiredKey, observed: &ObservedKey, window: SearchWind
         // Nothing is made before someone may use it.
         return if begins && held.users.is_empty() { vec![awaiting_approval(desired, &held).unwrap_or_else(nobody_accepted)] } else { creation };
     };
+    if let Some(queues) = released::to_record(desired, observed) {
+        return vec![KeyAction::RecordReleased { queues }];
+    }
+    let desired = &*with_released(desired, observed);
     if let Some(users) = &held.narrowed {
         return vec![KeyAction::RecordUsers { users: users.clone(), access_revision: observed.access_revision + 1, approval: None }];
     }
@@ -253,13 +259,13 @@ fn held_by_kept(desired: &DesiredKey, state: &KeyState) -> BTreeMap<QueueArn, BT
 
 fn plan_changes(desired: &DesiredKey, held: &Held, observed: &ObservedKey, state: &KeyState, nonce: &str) -> Vec<KeyAction> {
     let id = &state.metadata.id;
-    match &state.metadata.lifecycle {
-        KeyLifecycle::Enabled => {}
-        // A key that is wanted is brought back, never replaced.
-        KeyLifecycle::PendingDeletion => return vec![KeyAction::CancelKeyDeletion { id: id.clone() }],
-        KeyLifecycle::Disabled => return vec![KeyAction::EnableKey { id: id.clone() }],
+    // A key that is wanted is brought back, never replaced; its policy is put right before anyone can use it.
+    let back = match &state.metadata.lifecycle {
+        KeyLifecycle::Enabled => None,
+        KeyLifecycle::PendingDeletion => Some(KeyAction::CancelKeyDeletion { id: id.clone() }),
+        KeyLifecycle::Disabled => Some(KeyAction::EnableKey { id: id.clone() }),
         KeyLifecycle::Other(name) => return vec![KeyAction::Hold(Hold::new(Reason::KeyUnusable, format!("key {id} is in state {name}")))],
-    }
+    };
     let mut actions = Vec::new();
     let policy = policy_for(desired, held, state, nonce);
     let mut recorded = observed.users.clone();
@@ -272,6 +278,10 @@ fn plan_changes(desired: &DesiredKey, held: &Held, observed: &ObservedKey, state
         let access_revision = observed.access_revision + i64::from(held.loses);
         actions.push(KeyAction::RecordUsers { users, access_revision, approval: held.approvals.first().cloned() });
         actions.extend(mark_approvals(held));
+    }
+    if let Some(back) = back {
+        actions.push(back);
+        return actions;
     }
     actions.extend(state.grants.iter().map(|grant| KeyAction::RevokeGrant {
         id: id.clone(),
@@ -302,8 +312,7 @@ fn plan_rest(desired: &DesiredKey, observed: &ObservedKey, state: &KeyState, non
     let id = &state.metadata.id;
     let mut actions = Vec::new();
     if !state.aliases.contains(&desired.alias) {
-        let (alias, id) = (desired.alias.clone(), id.clone());
-        actions.push(if observed.alias_taken { KeyAction::UpdateAlias { alias, id } } else { KeyAction::CreateAlias { alias, id } });
+        actions.push(point_alias(desired, observed, id));
     }
     if let Some(period_days) = desired.rotation_period_days {
         // Where the endpoint does not report the period, what was last applied counts.
@@ -324,13 +333,19 @@ fn plan_rest(desired: &DesiredKey, observed: &ObservedKey, state: &KeyState, non
     actions
 }
 
+/// Gives the key its alias; one that points elsewhere is pointed at it.
+pub(super) fn point_alias(desired: &DesiredKey, observed: &ObservedKey, id: &str) -> KeyAction {
+    let (alias, id) = (desired.alias.clone(), id.to_owned());
+    if observed.alias_taken { KeyAction::UpdateAlias { alias, id } } else { KeyAction::CreateAlias { alias, id } }
+}
+
 fn mark_approvals(held: &Held) -> impl Iterator<Item = KeyAction> {
     held.approvals.iter().map(|(name, _)| KeyAction::MarkApproval { name: name.clone() })
 }
 
 /// The users whose grants the policy holds once it is written: the accepted ones, and the kept ones as they were recorded.
 fn users_after(desired: &DesiredKey, held: &Held, recorded: &[KeyUser]) -> Vec<KeyUser> {
-    let is_kept = |user: &&KeyUser| desired.kept.iter().any(|kept| is_object(&kept.object, user));
+    let is_kept = |user: &&KeyUser| desired.kept.iter().any(|kept| kept.is(user));
     let mut users: Vec<KeyUser> = held.users.iter().chain(recorded.iter().filter(is_kept)).cloned().collect();
     users.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     users
@@ -341,7 +356,7 @@ fn still_held(desired: &DesiredKey, held: &Held, observed: &ObservedKey, state: 
     let after = users_after(desired, held, &observed.users);
     let held_by_kept = held_by_kept(desired, state);
     let narrowed = |user: &KeyUser| {
-        desired.kept.iter().filter(|kept| is_object(&kept.object, user)).any(|kept| {
+        desired.kept.iter().filter(|kept| kept.is(user)).any(|kept| {
             let grants = kept.queue.as_ref().and_then(|(queue, _)| held_by_kept.get(queue));
             grants.is_none_or(|grants| grants.iter().any(|grant| !kept.admits(grant)))
         })
@@ -354,10 +369,6 @@ fn still_held(desired: &DesiredKey, held: &Held, observed: &ObservedKey, state: 
         needs_approval.then(|| KeyUser { grants_sha256: NOT_HELD.repeat(64), ..user.clone() })
     };
     observed.users.iter().filter_map(stays).collect()
-}
-
-fn is_object(object: &NamespacedName, user: &KeyUser) -> bool {
-    object.namespace == user.namespace && object.name == user.name
 }
 
 fn same_users(wanted: &[KeyUser], recorded: &[KeyUser]) -> bool {

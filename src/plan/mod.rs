@@ -12,6 +12,7 @@ pub mod observed;
 mod paused;
 pub mod queue;
 pub mod record;
+mod released;
 pub mod render;
 mod rotation;
 pub mod state;

@@ -1,20 +1,20 @@
 //! What Kubernetes objects record → what plans start from. The controller and `encrypted-queue plan` both start here.
 
+use super::action::QueueLocator;
 use super::observed::{ObservedKey, ObservedKeyObject, ObservedQueue};
-use super::teardown::KeptQueue;
+use super::teardown::{EndingQueue, KeptQueue};
 use crate::api::conditions::types;
 use crate::api::encrypted_queue::QueueReference;
-use crate::api::labels::{FINALIZER, PAUSED};
-use crate::api::queue_key::NamespacedName;
-use crate::api::sensitivity_tier::Others;
+use crate::api::labels::{DELETE_NON_EMPTY, FINALIZER, PAUSED};
+use crate::api::sensitivity_tier::{KeyScope, Others};
 use crate::api::tenant::TenantAccess;
-use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
-use crate::desired::{DesiredQueue, KeyUserInput, PrincipalRules, Refusal, object_name, place_of, queue_owner_tags};
+use crate::api::{DeletionPolicy, EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
+use crate::desired::{DesiredQueue, KeyUserInput, PrincipalRules, QueueSide, Refusal, claimed_names, object_name, place_of, queue_owner_tags};
 use crate::names::{QueueArn, RoleArn};
 
 /// Whether a person stopped all changes of a queue in AWS.
 pub fn is_paused(queue: &EncryptedQueue) -> bool {
-    queue.metadata.annotations.as_ref().and_then(|annotations| annotations.get(PAUSED)).is_some_and(|value| value == "true")
+    annotation(queue, PAUSED).is_some_and(|value| value == "true")
 }
 
 /// The queue's and the dead-letter queue's ARNs as status records them.
@@ -28,7 +28,7 @@ pub fn recorded_arns(queue: &EncryptedQueue) -> Option<(QueueArn, Option<QueueAr
 pub fn observed_queue(object: &EncryptedQueue, key: Option<&QueueKey>, check: bool) -> ObservedQueue {
     ObservedQueue {
         finalizer: object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER),
-        key: key.map(|key| observed_key_object(key, &object_name(object), object.metadata.uid.as_deref())),
+        key: key.map(|key| observed_key_object(key, object)),
         check,
         ..ObservedQueue::recorded(&object.status.clone().unwrap_or_default())
     }
@@ -40,13 +40,17 @@ pub fn observed_key(object: &QueueKey, check: bool) -> ObservedKey {
 }
 
 /// What a queue needs to know of its key's object.
-pub fn observed_key_object(key: &QueueKey, queue: &NamespacedName, uid: Option<&str>) -> ObservedKeyObject {
-    let status = key.status.as_ref();
+pub fn observed_key_object(key: &QueueKey, queue: &EncryptedQueue) -> ObservedKeyObject {
+    let (status, uid, arns) = (key.status.as_ref(), queue.metadata.uid.as_deref(), recorded_arns(queue));
+    let queue = &object_name(queue);
     let user = status.and_then(|s| s.users.iter().find(|u| u.namespace == queue.namespace && u.name == queue.name && Some(u.uid.as_str()) == uid));
     let ready = status.and_then(|s| s.conditions.iter().find(|condition| condition.type_ == types::READY && condition.status == "False"));
     ObservedKeyObject {
         deletion_policy: key.spec.deletion_policy,
+        name: key.metadata.name.clone().unwrap_or_default(),
+        shared: key.spec.scope == KeyScope::Tenant,
         arn: status.and_then(|s| s.arn.clone()),
+        releases: arns.is_some_and(|(arn, _)| status.is_some_and(|s| s.released_queues.iter().any(|released| released.arn == arn.as_str()))),
         holds: user.map(|user| user.grants_sha256.clone()),
         awaits_approval: status
             .and_then(|s| s.pending_grants.iter().find(|pending| pending.namespace == queue.namespace && pending.name == queue.name))
@@ -67,30 +71,63 @@ pub struct Rules<'a> {
     pub operator_role: Option<&'a RoleArn>,
 }
 
-/// What a refused or paused queue keeps: what is applied, less what tenant and tier no longer admit.
-pub fn kept_queue(object: &EncryptedQueue, rules: Rules<'_>, cluster_id: &str) -> Option<KeptQueue> {
-    let (tenant, tier, (queue, dead_letter_queue)) = (rules.tenant?, rules.tier?, recorded_arns(object)?);
+/// What a refused or paused queue keeps: what is applied, less what tenant and tier no longer admit. `granted`: its key holds grants of it, so that a
+/// crash may have left queues that no status records.
+pub fn kept_queue(object: &EncryptedQueue, rules: Rules<'_>, granted: bool, cluster_id: &str) -> Option<KeptQueue> {
+    let tenant = rules.tenant?;
     let place = place_of(tenant, object.spec.region.as_deref());
+    let named = || {
+        let [name, dead_letter] = claimed_names(object).map(|name| place.queue_arn(&name));
+        (name, Some(dead_letter))
+    };
+    let (queue, dead_letter_queue) = recorded_arns(object).or_else(|| granted.then(named))?;
     Some(KeptQueue {
         queue,
         dead_letter_queue,
-        rules: PrincipalRules::new(&tenant.spec, &tier.spec, place.partition, rules.operator_role),
+        rules: rules.tier.map(|tier| PrincipalRules::new(&tenant.spec, &tier.spec, place.partition, rules.operator_role)),
         place,
         owner: queue_owner_tags(cluster_id, object),
-        others: if tier.spec.access.others == Others::Deny { Others::Deny } else { Others::Unstated },
+        others: rules.tier.map_or(Others::Unstated, |tier| tier.spec.access.others),
         suspended: tenant.spec.access == TenantAccess::Suspended,
     })
 }
 
-/// Whether and how a queue uses a key: as desired, or keeping what it has while it is refused or paused.
+/// What happens to a queue in AWS when its declaration ends: what the tier forces, else what is declared. Where the tier is missing, what it forced is
+/// not known, and nothing is lost.
+pub fn deletion_policy(queue: &EncryptedQueue, tier: Option<&SensitivityTier>) -> DeletionPolicy {
+    tier.map_or(DeletionPolicy::Retain, |tier| tier.spec.deletion_policy.unwrap_or(queue.spec.deletion_policy))
+}
+
+/// How a queue ends; `desired` if it is accepted.
+pub fn ending_queue(object: &EncryptedQueue, desired: Option<&DesiredQueue>, tier: Option<&SensitivityTier>, cluster_id: &str) -> EndingQueue {
+    let status = object.status.as_ref();
+    let recorded = |reference: &Option<QueueReference>| reference.as_ref().map(|r| QueueLocator { name: r.name.clone(), url: Some(r.url.clone()) });
+    // Without a record a crash may have left a queue: its name is looked up.
+    let named = |side: &QueueSide| QueueLocator { name: side.arn.name().to_owned(), url: None };
+    EndingQueue {
+        owner: queue_owner_tags(cluster_id, object),
+        policy: deletion_policy(object, tier),
+        even_if_not_empty: annotation(object, DELETE_NON_EMPTY).is_some_and(|value| value == "true"),
+        source: status.and_then(|s| recorded(&s.queue)).or_else(|| desired.map(|d| named(&d.source))),
+        dead_letter: status.and_then(|s| recorded(&s.dead_letter_queue)).or_else(|| desired.and_then(|d| d.dead_letter.as_ref()).map(named)),
+    }
+}
+
+fn annotation<'a>(object: &'a EncryptedQueue, name: &str) -> Option<&'a String> {
+    object.metadata.annotations.as_ref()?.get(name)
+}
+
+/// Whether and how a queue uses a key: as desired, or keeping what it has while it is refused or paused, or leaves a shared key.
 pub fn key_user(key: &str, queue: &EncryptedQueue, desired: Result<DesiredQueue, Box<Refusal>>, rules: Rules<'_>) -> Option<KeyUserInput> {
     let recorded = queue.status.as_ref().and_then(|status| status.key.as_ref()).map(|recorded| recorded.name.as_str());
     if recorded.is_some_and(|name| name != key) {
         return None;
     }
+    let ends = queue.metadata.deletion_timestamp.is_some();
+    let leaving = ends && recorded_arns(queue).is_some() && deletion_policy(queue, rules.tier) == DeletionPolicy::Retain;
     let desired = match desired {
         Ok(desired) if desired.key_name != key => return None,
-        Ok(_) if is_paused(queue) => {
+        Ok(desired) if is_paused(queue) || (leaving && desired.key.queue.is_none()) => {
             let (tenant, tier) = rules.tenant.zip(rules.tier)?;
             let partition = place_of(tenant, queue.spec.region.as_deref()).partition;
             Err(Some(PrincipalRules::new(&tenant.spec, &tier.spec, partition, rules.operator_role)))
@@ -99,5 +136,5 @@ pub fn key_user(key: &str, queue: &EncryptedQueue, desired: Result<DesiredQueue,
         Err(refusal) => Err(refusal.rules),
     };
     let uid = queue.metadata.uid.clone().unwrap_or_default();
-    Some(KeyUserInput { object: object_name(queue), uid, recorded: recorded_arns(queue), desired, paused: is_paused(queue) })
+    Some(KeyUserInput { object: object_name(queue), uid, recorded: recorded_arns(queue), desired, paused: is_paused(queue), leaving })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::state::{KeyMetadata, KeyState, QueueState, Tags};
-use crate::api::queue_key::KeyUser;
+use crate::api::queue_key::{KeyUser, ReleasedQueue};
 use crate::api::{DeletionPolicy, Reason};
 use crate::names::RoleArn;
 use crate::policy::queue_policy::QueueKind;
@@ -54,6 +54,8 @@ pub struct ObservedQueue {
     pub dead_letter_url: Option<String>,
     /// When the queue was made, from status.
     pub created_at: Option<Timestamp>,
+    /// Until when data keys that SQS cached may serve someone who lost access, from status.
+    pub cached_data_keys_until: Option<Timestamp>,
     /// Whether to compare with AWS although the record agrees.
     pub check: bool,
     /// The queue.
@@ -83,6 +85,12 @@ impl ObservedQueue {
 /// What a queue needs to know of its QueueKey.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ObservedKeyObject {
+    /// Its name.
+    pub name: String,
+    /// Whether many queues may use its key.
+    pub shared: bool,
+    /// Whether it is on record there that this queue is let go of and stays under the key.
+    pub releases: bool,
     /// Its deletion policy.
     pub deletion_policy: DeletionPolicy,
     /// ARN of the key, once it exists.
@@ -129,6 +137,8 @@ pub struct ObservedKey {
     pub nonce: Option<NonceRecord>,
     /// Users whose grants the policy holds, from status.
     pub users: Vec<KeyUser>,
+    /// Queues that stay under the key without their objects, from status.
+    pub released_queues: Vec<ReleasedQueue>,
     /// Access revision, from status.
     pub access_revision: i64,
     /// The approval that was last applied, from status.

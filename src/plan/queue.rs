@@ -6,12 +6,12 @@ use super::action::{Hold, QueueAction, QueueLocator};
 use super::grants::is_to;
 use super::observed::{ObservedQueue, Seen};
 use super::state::{Attributes, QueueState, Tags};
+use super::teardown::ends_otherwise;
 use crate::api::Reason;
 use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT};
-use crate::api::queue_key::QueueKeySpec;
 use crate::api::reasons::Class;
 use crate::desired::{DesiredQueue, POLICY, QueueSide, owner_tags_match, tag_changes};
-use crate::names::{RoleArn, sha256_hex};
+use crate::names::{Place, QueueArn, RoleArn, sha256_hex};
 use crate::policy::access::QueueAccess;
 use crate::policy::document::Document;
 use crate::policy::queue_policy::QueueKind;
@@ -153,23 +153,10 @@ fn prepare(desired: &DesiredQueue, observed: &ObservedQueue) -> Vec<QueueAction>
     if !observed.finalizer {
         actions.push(QueueAction::AddFinalizer);
     }
-    // Of a shared key the policy is decided where all its users are known.
-    let own_key = desired.key.queue.is_some();
-    if observed.key.as_ref().is_none_or(|key| own_key && key.deletion_policy != desired.deletion_policy) {
-        actions.push(QueueAction::EnsureKey { name: desired.key_name.clone(), spec: key_spec(desired) });
+    if observed.key.as_ref().is_none_or(|key| ends_otherwise(key, desired.deletion_policy)) {
+        actions.push(QueueAction::EnsureKey { name: desired.key_name.clone(), spec: desired.key_spec() });
     }
     actions
-}
-
-fn key_spec(desired: &DesiredQueue) -> QueueKeySpec {
-    QueueKeySpec {
-        tenant: desired.key.tenant.clone(),
-        sensitivity_tier: desired.key.sensitivity_tier.clone(),
-        region: desired.key.region.clone(),
-        scope: desired.key.scope(),
-        queue: desired.key.queue.clone(),
-        deletion_policy: desired.deletion_policy,
-    }
 }
 
 fn settle(observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {
@@ -248,7 +235,9 @@ fn changes(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind, f
     let mut actions = Vec::new();
     let attributes = attribute_changes(&wanted, &found.attributes);
     if !attributes.is_empty() {
-        actions.push(QueueAction::SetQueueAttributes { which, url: url.clone(), attributes });
+        let arn = side(desired, which).map(|side| &side.arn);
+        let revokes = arn.zip(attributes.get(POLICY)).is_some_and(|(arn, policy)| revokes(which, arn, &desired.place, found, policy));
+        actions.push(QueueAction::SetQueueAttributes { which, url: url.clone(), attributes, revokes });
     }
     let (tags, keys) = tag_changes(&desired.tags, &found.tags, &observed.applied_tag_keys);
     if !tags.is_empty() {
@@ -258,6 +247,14 @@ fn changes(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind, f
         actions.push(QueueAction::UntagQueue { which, url: url.clone(), keys });
     }
     actions
+}
+
+/// Whether a queue's new policy takes access from anyone.
+pub(super) fn revokes(which: QueueKind, arn: &QueueArn, place: &Place, found: &QueueState, policy: &str) -> bool {
+    let Some(old) = parsed_policy(found) else { return false };
+    let read = |policy: &Document| read_back::read_queue_policy(policy, which, arn, place);
+    let (old, new) = (read(&old), Document::parse(policy).map(|policy| read(&policy)).unwrap_or_default());
+    !old.grants.is_subset(&new.grants) || !old.foreign.is_empty() || !new.denied.is_subset(&old.denied)
 }
 
 /// Narrowing never waits for the key: of the desired grants, those the queue policy already holds.

@@ -18,6 +18,7 @@ impl ObservedQueue {
             applied_tag_keys: status.applied_tag_keys.clone(),
             source_url: url(&status.queue),
             dead_letter_url: url(&status.dead_letter_queue),
+            cached_data_keys_until: status.access.as_ref().and_then(|access| access.cached_data_keys_until.as_ref()).map(|time| time.0),
             created_at: status.created_at.as_ref().map(|time| time.0),
             ..Self::default()
         }
@@ -34,6 +35,7 @@ impl ObservedKey {
             arn: status.arn.clone(),
             nonce: status.creation.as_ref().map(nonce),
             users: status.users.clone(),
+            released_queues: status.released_queues.clone(),
             access_revision: status.access_revision.unwrap_or_default(),
             approval: status.approval.as_ref().map(|approval| approval.name.clone()),
             applied_sha256: status.applied_sha256.clone(),
@@ -74,6 +76,7 @@ pub fn record(status: &mut QueueKeyStatus, action: &KeyAction, now: Timestamp) {
             status.access_revision = Some(*access_revision);
             note_approval(status, approval.as_ref(), now);
         }
+        KeyAction::RecordReleased { queues } => status.released_queues.clone_from(queues),
         KeyAction::RecordRotationStart { requested_at } => {
             let rotation = status.rotation.get_or_insert_with(Rotation::default);
             (rotation.serving, rotation.started_at) = (Some(Time(*requested_at)), Some(Time(now)));

@@ -33,13 +33,14 @@ pub fn queue_action(action: &QueueAction) -> String {
         QueueAction::EnsureKey { name, spec: _ } => format!("make QueueKey {name}"),
         QueueAction::ReadQueues { source, dead_letter: _ } => format!("read queue {}", source.name),
         QueueAction::CreateQueue { which: kind, name, attributes: _, tags: _ } => format!("create {} {name}", which(*kind)),
-        QueueAction::SetQueueAttributes { which: kind, url, attributes: changed } => {
+        QueueAction::SetQueueAttributes { which: kind, url, attributes: changed, revokes: _ } => {
             format!("set {} of {} {}", attributes(changed), which(*kind), name(url))
         }
         QueueAction::TagQueue { which: kind, url, tags: changed } => format!("tag {} {} with {}", which(*kind), name(url), tags(changed)),
         QueueAction::UntagQueue { which: kind, url, keys } => format!("remove tags {} of {} {}", keys.join(", "), which(*kind), name(url)),
         QueueAction::DeleteQueue { which: kind, url } => format!("delete {} {}", which(*kind), name(url)),
         QueueAction::ForgetApplied { .. } => "note that a change is under way".to_owned(),
+        QueueAction::SetKeyDeletionPolicy { name, policy } => format!("set the deletion policy of QueueKey {name} to {policy:?}"),
         QueueAction::RemoveFinalizer => "take the finalizer off".to_owned(),
         QueueAction::Hold(hold) => format!("wait: {}", hold.message),
     }
@@ -58,6 +59,7 @@ pub fn key_action(action: &KeyAction) -> String {
         KeyAction::CancelKeyDeletion { id } => format!("cancel the deletion of key {id}"),
         KeyAction::EnableKey { id } => format!("enable key {id}"),
         KeyAction::PutKeyPolicy { id, policy: _ } => format!("put the policy of key {id}"),
+        KeyAction::RecordReleased { queues } => format!("note that {} queues stay under the key without their objects", queues.len()),
         KeyAction::RecordUsers { users, .. } => format!("note that the policy holds the grants of {} queues", users.len()),
         KeyAction::MarkApproval { name } => format!("note that AccessApproval {name} is used"),
         KeyAction::RevokeGrant { id, grant, grantee } => format!("revoke grant {grant} of key {id}, which admitted {grantee}"),

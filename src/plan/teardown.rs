@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::action::{Hold, KeyAction, QueueAction, QueueLocator};
 use super::grants::held;
-use super::key::{SearchWindow, plan_creation};
-use super::observed::{ObservedKey, ObservedQueue, Seen};
-use super::queue::{forget_first, parsed_policy};
+use super::key::{SearchWindow, plan_creation, point_alias};
+use super::observed::{ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
+use super::queue::{forget_first, parsed_policy, revokes};
 use super::state::{KeyLifecycle, QueueState, Tags};
 use crate::api::labels::{DELETE_NON_EMPTY, TAG_RELEASED};
 use crate::api::sensitivity_tier::Others;
@@ -35,6 +35,9 @@ pub struct EndingQueue {
 
 /// Decides how an EncryptedQueue ends: its queues are released or deleted, then the object goes.
 pub fn plan_queue_end(ending: &EndingQueue, observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {
+    if let Some(key) = observed.key.as_ref().filter(|key| ends_otherwise(key, ending.policy)) {
+        return vec![QueueAction::SetKeyDeletionPolicy { name: key.name.clone(), policy: ending.policy }];
+    }
     if let (Some(source), Seen::NotRead) = (&ending.source, &observed.source) {
         return vec![QueueAction::ReadQueues { source: source.clone(), dead_letter: ending.dead_letter.clone() }];
     }
@@ -47,10 +50,24 @@ pub fn plan_queue_end(ending: &EndingQueue, observed: &ObservedQueue, now: Times
             None => queues.iter().map(|(which, queue)| QueueAction::DeleteQueue { which: *which, url: queue.url.clone() }).collect(),
         },
     };
-    if observed.finalizer {
+    if actions.is_empty() && !queues.is_empty() && ending.policy == DeletionPolicy::Retain {
+        actions.extend(observed.key.as_ref().and_then(until_released));
+    }
+    if observed.finalizer && !actions.iter().any(|action| matches!(action, QueueAction::Hold(_) | QueueAction::TagQueue { .. })) {
         actions.push(QueueAction::RemoveFinalizer);
     }
     actions
+}
+
+/// Whether a key would not end as its queue does. A shared key is kept once one of its queues is: only when every user said Delete does it go.
+pub(super) fn ends_otherwise(key: &ObservedKeyObject, policy: DeletionPolicy) -> bool {
+    key.deletion_policy != policy && (!key.shared || policy == DeletionPolicy::Retain)
+}
+
+/// A shared key goes on without the object: that the queue stays under it is on record there first.
+fn until_released(key: &ObservedKeyObject) -> Option<QueueAction> {
+    let message = format!("QueueKey {} does not record yet that the queue stays under its key", key.name);
+    (key.shared && key.holds.is_some() && !key.releases).then(|| QueueAction::Hold(Hold::new(Reason::WaitingForKey, message)))
 }
 
 fn release_queues(queues: &[(QueueKind, &QueueState)], now: Timestamp) -> Vec<QueueAction> {
@@ -88,8 +105,8 @@ pub struct KeptQueue {
     pub place: Place,
     /// Tags that say whose it is.
     pub owner: Tags,
-    /// What its grants must still satisfy.
-    pub rules: PrincipalRules,
+    /// What its grants must still satisfy; None: its tier is gone, and they stay.
+    pub rules: Option<PrincipalRules>,
     /// Whether others are denied explicitly.
     pub others: Others,
     /// Whether the tenant is cut off.
@@ -105,7 +122,8 @@ impl KeptQueue {
 
 /// Takes from a kept queue's policies what the rules no longer admit, at once; nothing else is touched.
 pub fn plan_kept_queue(kept: &KeptQueue, observed: &ObservedQueue) -> Vec<QueueAction> {
-    if observed.source_url.is_none() || (!observed.check && observed.applied_sha256 == Some(kept.sha256())) {
+    let may_exist = observed.source_url.is_some() || observed.key.as_ref().is_some_and(|key| key.holds.is_some());
+    if !may_exist || (!observed.check && observed.applied_sha256 == Some(kept.sha256())) {
         return Vec::new();
     }
     if observed.source == Seen::NotRead || (kept.dead_letter_queue.is_some() && observed.dead_letter == Seen::NotRead) {
@@ -130,7 +148,7 @@ fn narrow(kept: &KeptQueue, found: &QueueState, which: QueueKind) -> Option<Queu
     // Without a policy nobody holds a grant; a tenant that is cut off is denied even so.
     let policy = parsed_policy(found).unwrap_or_else(|| Document::new(None, Vec::new()));
     let read = read_back::read_queue_policy(&policy, which, arn, &kept.place);
-    let allowed = |grant: &_| kept.rules.check(grant).is_ok();
+    let allowed = |grant: &_| kept.rules.as_ref().is_none_or(|rules| rules.check(grant).is_ok());
     if read.grants.iter().all(allowed) && read.denied.contains(&Denial::Suspended) == kept.suspended {
         return None;
     }
@@ -146,8 +164,30 @@ fn narrow(kept: &KeptQueue, found: &QueueState, which: QueueKind) -> Option<Queu
         QueueKind::Source => queue_policy::render_queue(&access, &kept.place),
         QueueKind::DeadLetter => queue_policy::render_dead_letter(&access, &kept.place)?,
     };
-    let attributes = [(POLICY.to_owned(), narrowed.to_json())].into();
-    Some(QueueAction::SetQueueAttributes { which, url: found.url.clone(), attributes })
+    let policy = narrowed.to_json();
+    let revokes = revokes(which, arn, &kept.place, found, &policy);
+    Some(QueueAction::SetQueueAttributes { which, url: found.url.clone(), attributes: [(POLICY.to_owned(), policy)].into(), revokes })
+}
+
+/// Decides what to do about a QueueKey that was deleted while queues use it. They make it again, and it finds its key by the alias: until the key has
+/// that, it stays.
+pub fn plan_key_remade(desired: &DesiredKey, observed: &ObservedKey, window: SearchWindow, now: Timestamp) -> Vec<KeyAction> {
+    let end = || vec![KeyAction::EndObject { policy: DeletionPolicy::Retain }];
+    let Some(id) = &observed.key_id else {
+        let search = observed.nonce.as_ref().map(|_| plan_creation(desired, &held(desired, observed), observed, window, now));
+        let found = search.filter(|actions| !matches!(actions.as_slice(), [KeyAction::RecordNonce | KeyAction::CreateKey { .. }]));
+        return found.unwrap_or_else(end);
+    };
+    match &observed.state {
+        Seen::NotRead => vec![KeyAction::ReadKey { id: id.clone() }],
+        Seen::Present(state) if !state.aliases.contains(&desired.alias) && owner_tags_match(&state.tags, &desired.tags) => {
+            match state.metadata.lifecycle {
+                KeyLifecycle::PendingDeletion => vec![KeyAction::CancelKeyDeletion { id: id.clone() }],
+                _ => vec![point_alias(desired, observed, id)],
+            }
+        }
+        Seen::Present(_) | Seen::Absent => end(),
+    }
 }
 
 /// Decides how a QueueKey ends that no queue uses: the key is released, or scheduled for deletion once nothing points at it.

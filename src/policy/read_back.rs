@@ -104,6 +104,12 @@ pub fn read_key_policy(document: &Document, place: &Place, queues: &BTreeMap<Que
     KeyReadBack { foreign: bounded(reader.foreign), deleted_principals: reader.deleted, ..read }
 }
 
+/// Queues, dead-letter ones among them, through which statements of a key's policy that bear one of our Sids admit someone.
+pub fn queues_named(document: &Document) -> BTreeSet<QueueArn> {
+    let ours = allows(document).filter(|statement| statement.sid.as_deref().is_some_and(|sid| capability_of_sid(sid).is_some()));
+    ours.flat_map(|statement| statement.condition_values(QUEUE_CONTEXT)).filter_map(|arn| QueueArn::parse(&arn).ok()).collect()
+}
+
 fn allows(document: &Document) -> impl Iterator<Item = &Statement> {
     document.statements.iter().filter(|statement| statement.effect == Effect::Allow)
 }

@@ -106,7 +106,7 @@ impl KeyRun {
             access_revision: Some(observed.access_revision),
             ..self.object.status.clone().unwrap_or_default()
         };
-        let pass = KeyPass { desired: Some(desired), observed, end, generation: self.object.metadata.generation };
+        let pass = KeyPass { desired: Some(desired), observed, end, checked_now: None, generation: self.object.metadata.generation };
         self.object.status = Some(pass.status(&recorded, now));
     }
 

@@ -28,6 +28,7 @@ pub fn queue_effect(action: &QueueAction, place: &Place, key: impl FnOnce() -> O
         | QueueAction::UntagQueue { .. }
         | QueueAction::DeleteQueue { .. }
         | QueueAction::ForgetApplied { .. }
+        | QueueAction::SetKeyDeletionPolicy { .. }
         | QueueAction::RemoveFinalizer
         | QueueAction::Hold(_) => QueueEffect::Done,
     })
@@ -56,6 +57,7 @@ pub fn key_effect(action: &KeyAction, place: &Place, now: Timestamp) -> Option<K
         | KeyAction::EnableKey { .. }
         | KeyAction::PutKeyPolicy { .. }
         | KeyAction::RecordUsers { .. }
+        | KeyAction::RecordReleased { .. }
         | KeyAction::MarkApproval { .. }
         | KeyAction::RevokeGrant { .. }
         | KeyAction::CreateAlias { .. }
@@ -84,6 +86,7 @@ pub fn queue_write(action: &QueueAction) -> Option<(&'static str, Change)> {
         | QueueAction::EnsureKey { .. }
         | QueueAction::ReadQueues { .. }
         | QueueAction::ForgetApplied { .. }
+        | QueueAction::SetKeyDeletionPolicy { .. }
         | QueueAction::RemoveFinalizer
         | QueueAction::Hold(_) => return None,
     })
@@ -111,6 +114,7 @@ pub fn key_write(action: &KeyAction) -> Option<(&'static str, Change)> {
         | KeyAction::ReadKey { .. }
         | KeyAction::ForgetApplied { .. }
         | KeyAction::RecordUsers { .. }
+        | KeyAction::RecordReleased { .. }
         | KeyAction::MarkApproval { .. }
         | KeyAction::RecordRotationStart { .. }
         | KeyAction::ReadRotations { .. }

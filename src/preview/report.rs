@@ -1,5 +1,6 @@
 //! The answer as data: the schema of `-o json`. Fields are only ever added; [`SCHEMA_VERSION`] is raised if one is removed or changes its meaning.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::explain::ViolationReport;
@@ -8,7 +9,7 @@ use crate::explain::ViolationReport;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Answer of `plan`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReport {
     /// [`SCHEMA_VERSION`].
@@ -24,7 +25,7 @@ pub struct PlanReport {
 }
 
 /// How much of what.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// EncryptedQueues looked at.
@@ -44,7 +45,7 @@ pub struct Summary {
 }
 
 /// One object.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectReport {
     /// `EncryptedQueue` or `QueueKey`.
@@ -76,7 +77,7 @@ pub struct ObjectReport {
 }
 
 /// Something that would be done.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActionReport {
     /// Place in the order of the whole plan, from 1.
@@ -94,7 +95,7 @@ pub struct ActionReport {
 }
 
 /// Where something is done.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum System {
     /// AWS.
     #[serde(rename = "AWS")]
@@ -104,7 +105,7 @@ pub enum System {
 }
 
 /// What an action does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Change {
     /// Makes something.
     Make,
@@ -115,7 +116,7 @@ pub enum Change {
 }
 
 /// An approval that access needs.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalReport {
     /// Name of the QueueKey: `spec.queueKey` of the AccessApproval.
@@ -131,7 +132,7 @@ pub struct ApprovalReport {
 }
 
 /// What is waited for.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitReport {
     /// A reason of `encrypted_queue::api::reasons`.

@@ -9,7 +9,7 @@ use super::predict;
 use super::report::Change;
 use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, QueueKey, Tenant};
-use crate::desired::{Approval, DesiredKey, DesiredQueue, KeyInput, Refusal, desired_key, object_name, place_of};
+use crate::desired::{Approval, DesiredKey, DesiredQueue, KeyInput, Refusal, desired_key, place_of};
 use crate::explain::Snapshot;
 use crate::names::RoleArn;
 use crate::outcome::End;
@@ -92,7 +92,9 @@ impl Preview {
     pub fn new(input: PreviewInput) -> Self {
         let tenants: BTreeSet<&String> = input.queues.iter().filter_map(|name| Some(&input.snapshot.queues.get(name)?.spec.tenant)).collect();
         let bearing = input.snapshot.queues.iter().filter(|(_, object)| tenants.contains(&object.spec.tenant));
-        let judge = |object: &EncryptedQueue| input.snapshot.judge(object, &input.cluster_id, input.operator_roles.get(&object.spec.tenant));
+        let namesakes = input.snapshot.namesakes();
+        let judge =
+            |object: &EncryptedQueue| input.snapshot.judge(object, &namesakes, &input.cluster_id, input.operator_roles.get(&object.spec.tenant));
         let judged: BTreeMap<_, _> = bearing.map(|(name, object)| (name.clone(), judge(object))).collect();
         let mut preview = Self { input, judged, groups: Vec::new(), group: 0, numbered: 0 };
         let mut groups: BTreeMap<(Option<String>, Option<NamespacedName>), Group> = BTreeMap::new();
@@ -129,7 +131,7 @@ impl Preview {
         let keeps = objects::is_paused(&object) || judged.is_err();
         Some(QueueRun {
             place: rules.tenant.map(|tenant| place_of(tenant, object.spec.region.as_deref())),
-            kept: keeps.then(|| objects::kept_queue(&object, rules, &self.input.cluster_id)).flatten(),
+            kept: keeps.then(|| objects::kept_queue(&object, rules, false, &self.input.cluster_id)).flatten(),
             observed: objects::observed_queue(&object, None, self.input.check),
             before: None,
             progress: Progress::default(),
@@ -228,7 +230,7 @@ impl Preview {
         let group = &mut self.groups[self.group];
         let (key, run) = (group.key.as_ref(), &mut group.queues[group.member]);
         if let Some(key) = key {
-            run.observed.key = Some(objects::observed_key_object(&key.object, &object_name(&run.object), run.object.metadata.uid.as_deref()));
+            run.observed.key = Some(objects::observed_key_object(&key.object, &run.object));
         }
         let actions = run.plan(now);
         if !run.progress.goes_on(actions.is_empty()) {
@@ -244,7 +246,7 @@ impl Preview {
             let observed_key = || {
                 let QueueAction::EnsureKey { name, spec } = &action else { return run.observed.key.clone().unwrap_or_default() };
                 let key = QueueKey::new(name, spec.clone());
-                let observed = objects::observed_key_object(&key, &object_name(&run.object), None);
+                let observed = objects::observed_key_object(&key, &run.object);
                 made = Some(key);
                 observed
             };

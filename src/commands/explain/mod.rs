@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kube::Client;
 use kube::config::KubeConfigOptions;
+use schemars::{JsonSchema, schema_for};
+use serde::Serialize;
 
 use crate::api::queue_key::NamespacedName;
 use crate::explain::{Asked, Explainer, QueueReport, RoleReport, principal_text, queue_text};
@@ -29,7 +31,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 )]
 pub struct Arguments {
     /// The EncryptedQueue: queue/NAME, or just NAME
-    #[arg(value_name = "queue/NAME", value_parser = queue_name, required_unless_present = "principal", conflicts_with = "principal")]
+    #[arg(value_name = "queue/NAME", value_parser = queue_name, required_unless_present_any = ["principal", "schema"], conflicts_with = "principal")]
     pub queue: Option<String>,
     /// What can this principal do? ARN of a role, of a role's session, of an account's root, or of the topic, bucket or rule a service acts for;
     /// over all EncryptedQueues of the cluster, or of the namespace given
@@ -47,6 +49,18 @@ pub struct Arguments {
     /// The operator's own role, for tenants that name no role to assume
     #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
     pub operator_role_arn: Option<RoleArn>,
+    /// Print the JSON Schema of what -o json answers, and nothing else
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
+}
+
+/// What `-o json` answers.
+#[derive(JsonSchema, Serialize)]
+#[serde(untagged)]
+#[schemars(title = "Answer of encrypted-queue explain", description = "About a queue, or with --principal about a principal.")]
+enum Answer {
+    Queue(Box<QueueReport>),
+    Principal(RoleReport),
 }
 
 /// Formats.
@@ -54,7 +68,7 @@ pub struct Arguments {
 pub enum Output {
     /// For people.
     Table,
-    /// For programs: the fields of `encrypted_queue::explain`'s reports, in camelCase.
+    /// For programs; --schema tells its form.
     Json,
 }
 
@@ -120,16 +134,19 @@ pub async fn execute(arguments: &Arguments) -> Result<(), Error> {
 }
 
 async fn answer(arguments: &Arguments) -> Result<String, Error> {
-    let Arguments { queue, principal, namespace, context, output, operator_role_arn } = arguments;
+    let Arguments { queue, principal, namespace, context, output, operator_role_arn, schema } = arguments;
+    if *schema {
+        return json(&schema_for!(Answer));
+    }
     let (client, default_namespace) = connect(context.as_deref()).await?;
     if let Some(asked) = principal {
         let report = explain_principal(&client, namespace.as_deref(), asked, operator_role_arn.clone()).await?;
-        return if *output == Output::Json { json(&report) } else { Ok(principal_text(&report)) };
+        return if *output == Output::Json { json(&Answer::Principal(report)) } else { Ok(principal_text(&report)) };
     }
     let name = queue.clone().unwrap_or_default();
     let name = NamespacedName { namespace: namespace.clone().unwrap_or(default_namespace), name };
     let report = explain_queue(&client, &name, operator_role_arn.clone()).await?;
-    if *output == Output::Json { json(&report) } else { Ok(queue_text(&report)) }
+    if *output == Output::Json { json(&Answer::Queue(Box::new(report))) } else { Ok(queue_text(&report)) }
 }
 
 /// Who can do what with a queue of the cluster.

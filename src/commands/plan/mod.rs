@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use schemars::schema_for;
 
 pub use self::manifests::{LoadError, Manifests};
 use super::explain::{self, Output, cluster, json};
@@ -43,7 +44,7 @@ const WINDOW: SearchWindow = SearchWindow(SignedDuration::from_mins(6));
 )]
 pub struct Arguments {
     /// File or folder of manifests, or - for standard input (kustomize build … | encrypted-queue plan -f -)
-    #[arg(short, long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    #[arg(short, long = "filename", value_name = "PATH", required_unless_present = "schema", num_args = 1..)]
     pub filenames: Vec<PathBuf>,
     /// Ask neither cluster nor AWS: the manifests are all there is, and in AWS nothing is
     #[arg(long)]
@@ -66,6 +67,9 @@ pub struct Arguments {
     /// The operator's own role, for tenants that name no role to assume [default: asked of AWS]
     #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
     pub operator_role_arn: Option<RoleArn>,
+    /// Print the JSON Schema of what -o json answers, and nothing else
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
 }
 
 /// Why there is no plan.
@@ -90,14 +94,22 @@ pub enum Error {
 
 /// Runs the command on a runtime of its own.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    if arguments.schema {
+        write(&json(&schema_for!(PlanReport))?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(plan(arguments))?;
     let text = if arguments.output == Output::Json { json(&report)? } else { plan_text(&report) };
+    write(&text)?;
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+fn write(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
-    Ok(ExitCode::from(report.exit_code()))
 }
 
 /// The plan that the arguments ask for.

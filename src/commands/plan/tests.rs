@@ -66,6 +66,18 @@ fn the_examples_offline() {
 }
 
 #[test]
+fn answers_are_as_the_schema_says() {
+    let schema = serde_json::to_value(schemars::schema_for!(PlanReport)).unwrap();
+    let refused = |name: &str, text: String| if name == "queue-orders.yaml" { text.replace("tenant: acme", "tenant: nobody") } else { text };
+    for report in [planned(|_, text| text), planned(refused)] {
+        let mut answer = serde_json::to_value(&report).unwrap();
+        assert!(jsonschema::validate(&schema, &answer).is_ok(), "{:?}", jsonschema::validate(&schema, &answer));
+        answer["objects"][0]["actions"] = serde_json::json!([{"number": "first"}]);
+        assert!(!jsonschema::is_valid(&schema, &answer));
+    }
+}
+
+#[test]
 fn gains_that_need_an_approval_come_with_the_hash_to_approve() {
     let with_approval = |name: &str, text: String| if name == "tier-restricted.yaml" { text + "  approval: OnWidening\n" } else { text };
     let report = planned(with_approval);

@@ -50,6 +50,15 @@ fn an_ordinary_queue() {
 }
 
 #[test]
+fn an_answer_is_as_the_schema_says() {
+    let schema = serde_json::to_value(schemars::schema_for!(crate::explain::QueueReport)).unwrap();
+    let mut answer = serde_json::to_value(report(&cluster(ready), &orders())).unwrap();
+    assert!(jsonschema::validate(&schema, &answer).is_ok(), "{:?}", jsonschema::validate(&schema, &answer));
+    answer["principals"][0]["permissions"] = json!("all");
+    assert!(!jsonschema::is_valid(&schema, &answer));
+}
+
+#[test]
 fn a_queue_with_a_shared_key_and_a_service() {
     is_golden("notifications.txt", &queue_text(&report(&cluster(|_| {}), &name("acme-prod", "notifications"))));
 }

@@ -28,6 +28,7 @@ fn key_of(declared: &Declared, queues: &[DesiredQueue]) -> DesiredKey {
         recorded: None,
         desired: Ok(queue.clone()),
         paused: false,
+        leaving: false,
     };
     let users = queues.iter().map(user).collect();
     let (tenant, tier) = (declared.tenant.as_ref().unwrap(), declared.tier.as_ref());

@@ -5,6 +5,7 @@ mod kept;
 mod keys;
 mod principals;
 mod refused;
+mod taken;
 
 use encrypted_queue::api::Reason;
 use encrypted_queue::desired::Violation;

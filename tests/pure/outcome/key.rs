@@ -21,7 +21,8 @@ fn desired() -> DesiredKey {
     let spec = json!({"tenant": "acme", "sensitivityTier": "internal", "region": "eu-west-1", "scope": "Queue", "queue": queue.object});
     let metadata = json!({"name": queue.key_name, "uid": "uid-of-key"});
     let object: QueueKey = object(json!({"apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "QueueKey", "metadata": metadata, "spec": spec}));
-    let user = KeyUserInput { object: queue.object.clone(), uid: queue.uid.clone(), recorded: None, desired: Ok(queue), paused: false };
+    let user =
+        KeyUserInput { object: queue.object.clone(), uid: queue.uid.clone(), recorded: None, desired: Ok(queue), paused: false, leaving: false };
     let (tenant, tier) = (declared.tenant.as_ref().unwrap(), declared.tier.as_ref());
     desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: &operator(), users: vec![user], approvals: Vec::new() })
 }
@@ -55,7 +56,7 @@ fn previous() -> QueueKeyStatus {
 }
 
 fn told(end: &End, observed: &ObservedKey) -> QueueKeyStatus {
-    KeyPass { desired: Some(&desired()), observed, end, generation: Some(3) }.status(&previous(), at(NOON))
+    KeyPass { desired: Some(&desired()), observed, end, checked_now: None, generation: Some(3) }.status(&previous(), at(NOON))
 }
 
 fn held(reason: Reason) -> End {
@@ -109,7 +110,8 @@ fn each_end_its_conditions_and_its_record() {
 
 #[test]
 fn without_a_desired_key_nothing_is_known_to_be_applied() {
-    let status = KeyPass { desired: None, observed: &observed(), end: &held(Reason::TenantNotFound), generation: None }.status(&previous(), at(NOON));
+    let status = KeyPass { desired: None, observed: &observed(), end: &held(Reason::TenantNotFound), checked_now: None, generation: None }
+        .status(&previous(), at(NOON));
     assert_eq!(status.applied_sha256, None);
 }
 
@@ -140,7 +142,7 @@ fn a_nonce_is_forgotten_only_when_surely_no_key_was_made_with_it() {
 #[test]
 fn the_same_again_changes_nothing() {
     let first = told(&End::Complete, &observed());
-    let again = KeyPass { desired: Some(&desired()), observed: &observed(), end: &End::Complete, generation: Some(3) }
+    let again = KeyPass { desired: Some(&desired()), observed: &observed(), end: &End::Complete, checked_now: None, generation: Some(3) }
         .status(&first, at("2026-11-24T00:00:00Z"));
     assert_eq!(again, first);
 }

@@ -131,6 +131,7 @@ impl Aws {
             QueueAction::AddFinalizer
             | QueueAction::EnsureKey { .. }
             | QueueAction::ForgetApplied { .. }
+            | QueueAction::SetKeyDeletionPolicy { .. }
             | QueueAction::RemoveFinalizer
             | QueueAction::Hold(_) => panic!("{action:?} is not for AWS"),
         }

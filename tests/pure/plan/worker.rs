@@ -166,6 +166,11 @@ impl QueueWorker {
                 object.status.0.applied_tag_keys.clone_from(tag_keys);
                 world.queues.insert(self.name.clone(), object);
             }
+            QueueAction::SetKeyDeletionPolicy { name, policy } => {
+                if let Some(key) = world.keys.get_mut(name) {
+                    key.spec.deletion_policy = *policy;
+                }
+            }
             QueueAction::EnsureKey { name, spec } => {
                 let key = world.keys.entry(name.clone()).or_insert_with(|| KeyObject { spec: spec.clone(), status: Recorded::default() });
                 key.spec.deletion_policy = spec.deletion_policy;
@@ -289,6 +294,7 @@ impl KeyWorker {
             KeyAction::ForgetApplied { .. }
             | KeyAction::RecordKey { .. }
             | KeyAction::RecordUsers { .. }
+            | KeyAction::RecordReleased { .. }
             | KeyAction::RecordRotationStart { .. }
             | KeyAction::RecordRotationServed { .. } => {
                 let now = world.now;
@@ -310,7 +316,7 @@ impl KeyWorker {
     fn end(&self, world: &mut World, scene: &Scene, end: End) -> Step<KeyAction> {
         let now = world.now;
         let object = world.keys.get_mut(&self.name).unwrap();
-        let pass = KeyPass { desired: Some(&self.desired), observed: &self.observed, end: &end, generation: Some(1) };
+        let pass = KeyPass { desired: Some(&self.desired), observed: &self.observed, end: &end, checked_now: None, generation: Some(1) };
         object.status = Recorded(pass.status(&object.status.0, now));
         judge::records(world, scene);
         Step::Ended(end)

@@ -4,20 +4,22 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use encrypted_queue::api::labels::PAUSED;
 use encrypted_queue::api::queue_key::{NamespacedName, QueueKeySpec};
-use encrypted_queue::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, QueueKeyStatus, SensitivityTier, Tenant, tenant::TenantAccess};
-use encrypted_queue::desired::{DesiredKey, DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, Refusal, desired_key, place_of, queue_owner_tags};
-use encrypted_queue::names::{Place, QueueArn};
+use encrypted_queue::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, QueueKeyStatus, SensitivityTier, Tenant};
+use encrypted_queue::desired::{DesiredKey, DesiredQueue, KeyInput, KeyUserInput, Refusal, desired_key, place_of};
+use encrypted_queue::names::{Place, RoleArn};
+use encrypted_queue::plan::objects::{self, Rules};
 use encrypted_queue::plan::teardown::{EndingQueue, KeptQueue};
-use encrypted_queue::plan::{ObservedKeyObject, QueueLocator, SearchWindow};
+use encrypted_queue::plan::{ObservedKeyObject, SearchWindow};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
 use super::aws::Aws;
-use crate::declare::{CLUSTER, Declared, object, operator, patched, queue, tenant, tier};
+use crate::declare::{CLUSTER, Declared, operator, patched, queue, tenant, tier};
 
 /// Tags of a new key are visible long before it ends.
 pub const WINDOW: SearchWindow = SearchWindow(SignedDuration::from_mins(6));
@@ -27,6 +29,7 @@ pub const WINDOW: SearchWindow = SearchWindow(SignedDuration::from_mins(6));
 pub struct Scene {
     pub tenant: Tenant,
     pub tier: SensitivityTier,
+    pub has_tier: bool,
     pub queues: BTreeMap<NamespacedName, EncryptedQueue>,
     /// What each queue is judged by, to remember the judgement.
     texts: BTreeMap<NamespacedName, Rc<str>>,
@@ -40,12 +43,12 @@ impl Scene {
     /// One tenant, one tier, and these queues.
     pub fn of(names: &[&str]) -> Self {
         let queues = names.iter().map(|name| (named(name), queue(name))).collect();
-        Self { tenant: tenant(), tier: tier(), queues, texts: BTreeMap::new() }.told_apart()
+        Self { tenant: tenant(), tier: tier(), has_tier: true, queues, texts: BTreeMap::new() }.told_apart()
     }
 
     /// From parts whose texts say all that is in them.
     pub fn assembled(tenant: Tenant, tier: SensitivityTier, rules: &str, queues: impl IntoIterator<Item = (EncryptedQueue, String)>) -> Self {
-        let mut scene = Self { tenant, tier, queues: BTreeMap::new(), texts: BTreeMap::new() };
+        let mut scene = Self { tenant, tier, has_tier: true, queues: BTreeMap::new(), texts: BTreeMap::new() };
         for (queue, text) in queues {
             let name = named(queue.metadata.name.as_deref().unwrap());
             scene.texts.insert(name.clone(), format!("{rules} {text}").into());
@@ -55,7 +58,7 @@ impl Scene {
     }
 
     fn told_apart(mut self) -> Self {
-        let rules = (&self.tenant.spec, &self.tier.spec);
+        let rules = (&self.tenant.spec, self.has_tier.then_some(&self.tier.spec));
         self.texts = self.queues.iter().map(|(name, queue)| (name.clone(), serde_json::to_string(&(rules, queue)).unwrap().into())).collect();
         self
     }
@@ -83,6 +86,12 @@ impl Scene {
 
     pub fn paused(self, name: &str) -> Self {
         self.with_queue(name, json!({"metadata": {"annotations": {"encryptedqueue.dev/paused": "true"}}}))
+    }
+
+    /// The tier is gone.
+    pub fn without_tier(mut self) -> Self {
+        self.has_tier = false;
+        self.told_apart()
     }
 
     /// Someone deletes the object.
@@ -194,7 +203,7 @@ impl World {
     }
 
     fn judge(&self, scene: &Scene, name: &NamespacedName) -> Result<DesiredQueue, Box<Refusal>> {
-        let (tenant, tier) = (Some(scene.tenant.clone()), Some(scene.tier.clone()));
+        let (tenant, tier) = (Some(scene.tenant.clone()), scene.has_tier.then(|| scene.tier.clone()));
         let queue = self.stored(scene, name);
         let labels = Some(BTreeMap::new());
         Declared { tenant, tier, queue, labels, service_accounts: BTreeMap::new(), operator: Some(operator()), within_limit: true }.judged()
@@ -203,7 +212,8 @@ impl World {
     pub fn aim(&self, scene: &Scene, name: &NamespacedName) -> Aim {
         let (object, judged) = (&scene.queues[name], self.judged(scene, name));
         if object.metadata.deletion_timestamp.is_some() {
-            return Aim::End(self.ending(scene, name, judged.as_ref().as_ref().ok()));
+            let (desired, tier) = (judged.as_ref().as_ref().ok(), self.rules(scene).tier);
+            return Aim::End(objects::ending_queue(&self.stored(scene, name), desired, tier, CLUSTER));
         }
         match judged.as_ref() {
             Ok(desired) if !is_paused(object) => Aim::Apply(Box::new(desired.clone())),
@@ -211,69 +221,25 @@ impl World {
         }
     }
 
-    fn ending(&self, scene: &Scene, name: &NamespacedName, desired: Option<&DesiredQueue>) -> EndingQueue {
-        let (object, status) = (&scene.queues[name], self.queue_status(name));
-        let named = |arn: &QueueArn| QueueLocator { name: arn.name().to_owned(), url: None };
-        let recorded = |reference: Option<encrypted_queue::api::encrypted_queue::QueueReference>| {
-            reference.map(|reference| QueueLocator { name: reference.name, url: Some(reference.url) })
-        };
-        EndingQueue {
-            owner: queue_owner_tags(CLUSTER, object),
-            policy: desired.map_or(object.spec.deletion_policy, |desired| desired.deletion_policy),
-            even_if_not_empty: object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("encryptedqueue.dev/delete-non-empty")),
-            source: recorded(status.queue).or_else(|| desired.map(|desired| named(&desired.source.arn))),
-            dead_letter: recorded(status.dead_letter_queue)
-                .or_else(|| desired.and_then(|desired| desired.dead_letter.as_ref()).map(|side| named(&side.arn))),
-        }
-    }
-
     fn kept(&self, scene: &Scene, name: &NamespacedName) -> Option<KeptQueue> {
-        let (queue, dead_letter_queue) = self.recorded_arns(name)?;
-        Some(KeptQueue {
-            queue,
-            dead_letter_queue,
-            place: scene.place(),
-            owner: queue_owner_tags(CLUSTER, &scene.queues[name]),
-            rules: self.rules(scene),
-            others: scene.tier.spec.access.others,
-            suspended: scene.tenant.spec.access == TenantAccess::Suspended,
-        })
+        let granted = self.observed_key_object(scene, name).is_some_and(|key| key.holds.is_some());
+        objects::kept_queue(&self.stored(scene, name), self.rules(scene), granted, CLUSTER)
     }
 
-    fn rules(&self, scene: &Scene) -> PrincipalRules {
-        PrincipalRules::new(&scene.tenant.spec, &scene.tier.spec, scene.place().partition, Some(&operator()))
-    }
-
-    fn recorded_arns(&self, name: &NamespacedName) -> Option<(QueueArn, Option<QueueArn>)> {
-        let status = self.queue_status(name);
-        let dead_letter = status.dead_letter_queue.map(|reference| QueueArn::parse(&reference.arn).unwrap());
-        Some((QueueArn::parse(&status.queue?.arn).unwrap(), dead_letter))
+    fn rules<'a>(&self, scene: &'a Scene) -> Rules<'a> {
+        Rules { tenant: Some(&scene.tenant), tier: scene.has_tier.then_some(&scene.tier), operator_role: Some(operator_role()) }
     }
 
     /// What a key should be, from all queues that use it.
     pub fn desired_key(&self, scene: &Scene, key: &str) -> DesiredKey {
-        let spec = &self.keys[key].spec;
-        let metadata = json!({"name": key, "uid": format!("uid-of-{key}")});
-        let object: QueueKey = object(json!({"apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "QueueKey", "metadata": metadata, "spec": spec}));
+        let object = self.key_object(key).unwrap();
         let users = scene.queues.keys().filter(|name| self.exists(scene, name)).filter_map(|name| self.key_user(scene, name, key)).collect();
-        let operator = operator();
-        let (tenant, tier) = (&scene.tenant, Some(&scene.tier));
-        desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: &operator, users, approvals: Vec::new() })
+        let (tenant, tier) = (&scene.tenant, self.rules(scene).tier);
+        desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: operator_role(), users, approvals: Vec::new() })
     }
 
     fn key_user(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<KeyUserInput> {
-        let recorded = self.queue_status(name).key.map(|recorded| recorded.name);
-        if recorded.is_some_and(|recorded| recorded != key) {
-            return None;
-        }
-        let desired = match self.judged(scene, name).as_ref() {
-            Ok(desired) if desired.key_name != key => return None,
-            Ok(_) if is_paused(&scene.queues[name]) => Err(Some(self.rules(scene))),
-            Ok(desired) => Ok(desired.clone()),
-            Err(refusal) => Err(refusal.rules.clone()),
-        };
-        let uid = scene.queues[name].metadata.uid.clone().unwrap();
-        Some(KeyUserInput { object: name.clone(), uid, recorded: self.recorded_arns(name), desired, paused: is_paused(&scene.queues[name]) })
+        objects::key_user(key, &self.stored(scene, name), self.judged(scene, name).as_ref().clone(), self.rules(scene))
     }
 
     /// What a queue knows of its QueueKey.
@@ -284,16 +250,22 @@ impl World {
     }
 
     pub fn key_object_as_seen_by(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<ObservedKeyObject> {
-        let key = self.keys.get(key)?;
-        let (status, uid) = (&key.status.0, scene.queues[name].metadata.uid.as_ref());
-        let user = status.users.iter().find(|user| user.namespace == name.namespace && user.name == name.name && Some(&user.uid) == uid);
-        Some(ObservedKeyObject {
-            deletion_policy: key.spec.deletion_policy,
-            arn: status.arn.clone(),
-            holds: user.map(|user| user.grants_sha256.clone()),
-            ..ObservedKeyObject::default()
-        })
+        Some(objects::observed_key_object(&self.key_object(key)?, &self.stored(scene, name)))
     }
+
+    /// A QueueKey as it stands in Kubernetes.
+    pub fn key_object(&self, name: &str) -> Option<QueueKey> {
+        let key = self.keys.get(name)?;
+        let mut object = QueueKey::new(name, key.spec.clone());
+        object.metadata.uid = Some(format!("uid-of-{name}"));
+        object.status = Some(key.status.0.clone());
+        Some(object)
+    }
+}
+
+fn operator_role() -> &'static RoleArn {
+    static ROLE: LazyLock<RoleArn> = LazyLock::new(operator);
+    &ROLE
 }
 
 pub fn is_paused(object: &EncryptedQueue) -> bool {

@@ -6,6 +6,7 @@ mod drift;
 mod ending;
 mod kept;
 mod key;
+mod released;
 mod rotation;
 mod update;
 

@@ -100,3 +100,25 @@ fn the_deletion_policy_reaches_the_queue_key() {
     assert_eq!(world.settle(&edited).names(), ["EnsureKey"]);
     assert_eq!(world.keys.values().next().unwrap().spec.deletion_policy, encrypted_queue::api::DeletionPolicy::Delete);
 }
+
+#[test]
+fn status_says_until_when_cached_data_keys_may_serve_whoever_lost_access() {
+    let (mut world, scene) = orders();
+    let until = |world: &World| world.queue_status(&named("orders")).access.and_then(|access| access.cached_data_keys_until).map(|time| time.0);
+    let wider = scene.clone().with_queue("orders", consumers(&["acme-worker", "acme-second"]));
+    world.settle(&wider);
+    assert_eq!(until(&world), None, "nobody lost anything");
+    // The longer of the old and the new reuse period counts: 900 s, then 300 s.
+    let reuse = |seconds: i32| json!({"spec": {"key": {"dataKeyReuseSeconds": seconds}}});
+    world.settle(&wider.with_queue("orders", reuse(900)));
+    let before = world.now;
+    world.settle(&scene.clone().with_queue("orders", reuse(300)));
+    let said = until(&world).unwrap();
+    assert!(said >= before + jiff::SignedDuration::from_secs(900) && said <= world.now + jiff::SignedDuration::from_secs(901), "{said}");
+    // A suspension and a rule that is tightened over a refused queue revoke too.
+    world.wait(2000);
+    let before = world.now;
+    let suspended = scene.with_queue("orders", json!({"spec": {"queue": {"messageRetentionSeconds": 60}}}));
+    world.settle(&suspended.with_tenant(json!({"spec": {"access": "Suspended"}})));
+    assert!(until(&world).unwrap() >= before + jiff::SignedDuration::from_secs(300));
+}
