@@ -8,5 +8,4 @@ mod life;
 mod plan;
 mod rights;
 mod shared_key;
-mod witness;
 mod world;

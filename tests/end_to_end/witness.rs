@@ -12,7 +12,7 @@ use kube::{Api, Client, Config};
 use test_support::judge::{Declarations, Kind, Parties, Report, inspect};
 use test_support::proxy::Proxy;
 
-use crate::world::OPERATOR;
+use super::OPERATOR;
 
 /// A thread of its own: a test may block its runtime, and what it declared meanwhile must not be noted too late.
 pub(crate) struct Witness {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cases;
-#[allow(dead_code)]
+#[allow(dead_code, clippy::needless_pass_by_value)]
 #[path = "../pure/declare.rs"]
 mod declare;
 
