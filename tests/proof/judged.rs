@@ -26,7 +26,7 @@ const QUESTIONS: usize = 50;
 
 /// Declarations of each partition, 50 requests each; `JUDGED_DECLARATIONS` asks for more.
 fn how_many() -> u32 {
-    std::env::var("JUDGED_DECLARATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_500)
+    std::env::var("JUDGED_DECLARATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(800)
 }
 
 /// A policy, and both evaluators' view of it.

@@ -87,7 +87,7 @@ impl Declarations {
     }
 
     /// Notes that EKS associates a role with a ServiceAccount.
-    pub fn associate(&mut self, namespace: &str, service_account: &str, role: &str) {
+    pub(super) fn associate(&mut self, namespace: &str, service_account: &str, role: &str) {
         self.associated.entry((namespace.to_owned(), service_account.to_owned())).or_default().insert(role.to_owned());
     }
 

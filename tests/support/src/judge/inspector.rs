@@ -61,6 +61,13 @@ pub struct Parties<'a> {
 pub fn inspect(calls: &[Call], declarations: &Declarations, parties: &Parties<'_>) -> Report {
     let (own, others) = (BTreeSet::from([parties.operator.to_owned()]), parties.others.iter().map(|&key| key.to_owned()).collect());
     let (aws, left, report) = (Aws::default(), BTreeMap::new(), Report::default());
+    let mut declarations = declarations.clone();
+    // EKS Pod Identity: what was associated with a ServiceAccount is known from the operator's own question.
+    for association in calls.iter().filter_map(|call| call.response.get("association")) {
+        let text = |name: &str| association[name].as_str().unwrap_or_default();
+        declarations.associate(text("namespace"), text("serviceAccount"), text("roleArn"));
+    }
+    let declarations = &declarations;
     let mut inspector = Inspector { declarations, operator: parties.role, own, others, aws, left, report };
     for call in calls {
         inspector.take(call);

@@ -214,6 +214,27 @@ fn a_suspended_tenant_stays_cut_off() {
     assert!(judged(true, &writes).violations.iter().any(|line| line.contains("suspended")));
 }
 
+/// A ServiceAccount stands for the role it is annotated with, or that EKS associates with it.
+#[test]
+fn service_accounts_are_resolved() {
+    let resolved = |annotation: Option<&str>, association: Option<&str>| {
+        let mut declarations = declarations(false);
+        let spec = json!({
+            "tenant": "acme", "sensitivityTier": "tier", "producers": [{"role": PRODUCER}], "consumers": [{"serviceAccount": {"name": "worker"}}],
+        });
+        let queue = json!({"metadata": {"namespace": "team", "name": "orders"}, "spec": spec});
+        declarations.see(Duration::from_secs(1), Kind::Queue, "team", "orders", Some(queue));
+        let annotated = json!({"metadata": {"annotations": {"eks.amazonaws.com/role-arn": annotation}}});
+        declarations.see(Duration::from_secs(1), Kind::ServiceAccount, "team", "worker", Some(annotated));
+        let association = json!({"association": {"namespace": "team", "serviceAccount": "worker", "roleArn": association}});
+        let mut calls = made();
+        calls.insert(0, call("operator", "eks:DescribePodIdentityAssociation", Value::Null, association));
+        inspect(&calls, &declarations, &PARTIES).violations.is_empty()
+    };
+    assert!(resolved(Some(CONSUMER), None) && resolved(None, Some(CONSUMER)));
+    assert!(!resolved(None, None) && !resolved(Some(STRANGER), Some(STRANGER)));
+}
+
 /// Access withdrawn some time ago is not declared any more, and a change under way is old and new.
 #[test]
 fn declarations_have_their_time() {
