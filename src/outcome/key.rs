@@ -1,6 +1,6 @@
 //! Status of a QueueKey.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::End;
@@ -24,6 +24,13 @@ pub struct KeyPass<'a> {
     pub checked_now: Option<String>,
     /// The object's generation.
     pub generation: Option<i64>,
+}
+
+/// What status says of the next rotation: whole seconds, since it keeps no fractions, and what it says already if that is nearly right. Of a key just
+/// made the time is reckoned; what KMS says of it later differs by seconds, and is no reason to write.
+fn next_rotation(said: Option<Timestamp>, found: Option<Timestamp>) -> Option<Timestamp> {
+    let found = Timestamp::from_second(found?.as_second()).ok()?;
+    said.filter(|said| said.duration_since(found).abs() < SignedDuration::from_hours(24)).or(Some(found))
 }
 
 fn condition_of(reason: Reason) -> &'static str {
@@ -55,8 +62,7 @@ impl KeyPass<'_> {
             status.key_state = Some(state.metadata.lifecycle.as_str().to_owned());
             let rotation = status.rotation.get_or_insert_with(Rotation::default);
             rotation.period_days = state.rotation.period_days.or(self.observed.rotation_period_days);
-            // Status keeps whole seconds: with KMS's fractions it would differ from itself, and be written again at each check.
-            rotation.next_at = state.rotation.next_at.and_then(|at| Timestamp::from_second(at.as_second()).ok()).map(Time);
+            rotation.next_at = next_rotation(rotation.next_at.as_ref().map(|at| at.0), state.rotation.next_at).map(Time);
         }
         if let (Some(desired), true) = (self.desired, complete) {
             status.alias = Some(desired.alias.clone());
@@ -146,5 +152,10 @@ mod tests {
         let written = pass.status(&QueueKeyStatus::default(), now);
         let read_back: QueueKeyStatus = serde_json::from_value(serde_json::to_value(&written).unwrap()).unwrap();
         assert_eq!(pass.status(&read_back, now), read_back);
+        let at = |text: &str| Some(text.parse().unwrap());
+        let (noon, later) = (at("2027-01-02T12:00:00Z"), at("2027-01-02T12:00:07.5Z"));
+        assert_eq!([next_rotation(None, later), next_rotation(noon, later)], [at("2027-01-02T12:00:07Z"), noon]);
+        let next = at("2027-04-02T12:00:00Z");
+        assert_eq!([next_rotation(noon, next), next_rotation(noon, None)], [next, None]);
     }
 }

@@ -211,6 +211,8 @@ impl ObservedKey {
             KeyAction::EnableKeyRotation { period_days, .. } => {
                 state.rotation.enabled = true;
                 state.rotation.period_days = Some(*period_days);
+                // From the day rotation is enabled (KMS API reference, EnableKeyRotation).
+                state.rotation.next_at = now.checked_add(SignedDuration::from_hours(24 * i64::from(*period_days))).ok();
                 self.rotation_period_days = Some(*period_days);
             }
             KeyAction::TagKey { tags, .. } => state.tags.extend(tags.clone()),
