@@ -21,8 +21,8 @@ test: fixtures ## Run all tests, against a real API server and an AWS emulator
 .PHONY: test-long
 test-long: ## Judge over a million requests to random policies, and a hundred thousand policies read back
 	JUDGED_DECLARATIONS=7500 cargo test --locked --test proof
-	PROPTEST_CASES=100000 cargo test --locked --lib policy::tests::round_trip
-	PROPTEST_CASES=100000 cargo test --locked --lib policy::tests::equivalence
+	PROPTEST_CASES=40000 cargo test --locked --lib policy::tests::round_trip
+	PROPTEST_CASES=40000 cargo test --locked --lib policy::tests::equivalence
 
 .PHONY: fuzz
 fuzz: ## Fuzz the policy parser and the comparison for SECONDS (60) each
