@@ -107,7 +107,7 @@ pub struct Producer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = schema::role_arn)]
     pub role: Option<String>,
-    /// A ServiceAccount of this namespace; its IAM role is looked up.
+    /// A ServiceAccount of this namespace, for the IAM role of its EKS Pod Identity association or else of its annotation eks.amazonaws.com/role-arn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<ServiceAccountReference>,
     /// An AWS service acting for one source.
@@ -127,7 +127,7 @@ pub struct Consumer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = schema::role_arn)]
     pub role: Option<String>,
-    /// A ServiceAccount of this namespace; its IAM role is looked up.
+    /// A ServiceAccount of this namespace, for the IAM role of its EKS Pod Identity association or else of its annotation eks.amazonaws.com/role-arn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<ServiceAccountReference>,
 }

@@ -130,6 +130,11 @@ pub struct QueueKeyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 613)))]
     pub refused_principals: Vec<String>,
+    /// Principals that were deleted, by the unique ids that AWS showed in their place; the latest 64. Each ended access and raised accessRevision once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub deleted_principals: Vec<DeletedPrincipal>,
     /// Latest value of the check-now annotation that was served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -185,6 +190,19 @@ pub struct KeyUser {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 2048)))]
     pub approved_grants: Vec<String>,
+}
+
+/// A principal that was deleted.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedPrincipal {
+    /// Unique id (`AROA…`, `AIDA…`) that AWS shows in its place.
+    #[schemars(length(max = 128))]
+    pub id: String,
+    /// The declared role whose ARN stood there, or those it may be, as long as its access is not back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 613)))]
+    pub roles: Vec<String>,
 }
 
 /// A queue that was let go of and still lies under a shared key.

@@ -195,6 +195,13 @@ impl Accounts {
         own.unwrap_or(&key.region).to_owned()
     }
 
+    /// EKS in the operator's own account and Region.
+    pub(super) fn eks(&self) -> aws_sdk_eks::Client {
+        let region = self.base.region().map_or("", Region::as_ref);
+        let recorder = Recorder { counts: self.counts.clone(), account: "operator".into(), region: region.into() };
+        aws_sdk_eks::Client::from_conf(aws_sdk_eks::config::Builder::from(&self.base).interceptor(recorder).build())
+    }
+
     fn sts(&self, config: &SdkConfig, account: &str, region: &str) -> aws_sdk_sts::Client {
         let recorder = Recorder { counts: self.counts.clone(), account: account.into(), region: region.into() };
         aws_sdk_sts::Client::from_conf(aws_sdk_sts::config::Builder::from(config).interceptor(recorder).build())

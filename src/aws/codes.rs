@@ -128,6 +128,8 @@ fn bare(code: &str) -> &str {
 /// Codes that mean different things by operation (empty: any) or by words in the message.
 const REFINEMENTS: &[(&str, &str, &str, Kind)] = &[
     ("", "MalformedPolicyDocumentException", "invalid principals", Kind::InvalidPrincipal),
+    // A policy of ours is well-formed and within the limits: what SQS can refuse of it is a principal.
+    ("", "InvalidAttributeValue", "parameter Policy", Kind::InvalidPrincipal),
     ("kms:PutKeyPolicy", "LimitExceededException", "", Kind::PolicyTooLarge),
     ("kms:RotateKeyOnDemand", "LimitExceededException", "", Kind::RotationsUsedUp),
 ];
@@ -188,6 +190,10 @@ pub(super) const TABLE: &[(&str, Kind)] = &[
     ("InvalidParameterException", Kind::Invalid),
     ("InternalServiceException", Kind::Unavailable),
     ("ThrottledException", Kind::Throttled),
+    // EKS
+    ("ResourceNotFoundException", Kind::NotFound),
+    ("InvalidRequestException", Kind::Invalid),
+    ("ServerException", Kind::Unavailable),
     // Any service
     ("AccessDenied", Kind::AccessDenied),
     ("AccessDeniedException", Kind::AccessDenied),

@@ -4,4 +4,5 @@ pub mod approve;
 pub mod crds;
 pub mod explain;
 pub mod plan;
+mod pod_identity;
 pub mod run;

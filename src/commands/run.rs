@@ -30,6 +30,10 @@ pub struct Arguments {
     /// How often every object is compared with AWS
     #[arg(long, env = "ENCRYPTED_QUEUE_CHECK_PERIOD", default_value = "1h", value_parser = parse_duration)]
     check_period: Duration,
+    /// EKS cluster, in the operator's own account and Region, whose Pod Identity associations give ServiceAccounts their roles
+    /// [default: none, IRSA annotations alone count]
+    #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
+    eks_cluster_name: Option<String>,
     /// Objects of each kind worked on at once
     #[arg(long, env = "ENCRYPTED_QUEUE_CONCURRENCY", default_value_t = 16)]
     concurrency: u16,
@@ -137,6 +141,7 @@ async fn operate(arguments: &Arguments) -> Result<(), Error> {
         identity: format!("{namespace}/{}", arguments.lease_name),
         concurrency: arguments.concurrency,
         check_period: arguments.check_period,
+        eks_cluster_name: arguments.eks_cluster_name.clone(),
         search_window: SearchWindow(SignedDuration::try_from(arguments.key_search_window).unwrap_or(SignedDuration::MAX)),
         dry_run: arguments.dry_run,
     };

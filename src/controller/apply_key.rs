@@ -59,6 +59,7 @@ impl KeyApplier<'_> {
             KeyAction::RecordKey { .. }
             | KeyAction::ForgetApplied { .. }
             | KeyAction::RecordUsers { .. }
+            | KeyAction::RecordDeletedPrincipals { .. }
             | KeyAction::RecordReleased { .. }
             | KeyAction::RecordRotationStart { .. }
             | KeyAction::RecordRotationServed { .. } => self.record(|status| record::record(status, action, now)).await,

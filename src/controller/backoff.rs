@@ -22,7 +22,8 @@ impl Backoff {
     pub(super) fn after_failure(&self, object: &str, reason: Reason) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();
-        let wait = nominal(*count).min(if reason == Reason::PrincipalInvalid { LONGEST_FOR_PRINCIPALS } else { LONGEST });
+        let wait =
+            nominal(*count).min(if matches!(reason, Reason::PrincipalInvalid | Reason::PrincipalDeleted) { LONGEST_FOR_PRINCIPALS } else { LONGEST });
         *count = count.saturating_add(1);
         wait.mul_f64(rand::rng().random_range(0.75..1.25))
     }

@@ -12,8 +12,9 @@ use kube::{Client, Resource, ResourceExt};
 use super::backoff::Backoff;
 use super::events::Events;
 use super::leader::Leadership;
+use super::pod_identity::PodIdentities;
 use super::tenant::CountWrites;
-use super::wake::Wake;
+use super::wake::{Wake, name_of};
 use crate::api::queue_key::NamespacedName;
 use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::{AccountKey, Accounts, AwsError, Clients};
@@ -44,6 +45,7 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) backoff: Backoff,
     pub(super) checks: Checks,
+    pub(super) pod_identities: PodIdentities,
     pub(super) absences: Absences,
     pub(super) count_writes: CountWrites,
     pub(super) leadership: Leadership,
@@ -68,6 +70,12 @@ impl Context {
 
     pub(super) fn queue(&self, name: &NamespacedName) -> Option<Arc<EncryptedQueue>> {
         self.stores.queues.get(&ObjectRef::new(&name.name).within(&name.namespace)).map(|queue| self.fresh_queues.newest(queue))
+    }
+
+    /// The newest version of an object that is known here: the one at hand, the watch's, or what our last write returned.
+    pub(super) fn newest_queue(&self, object: &EncryptedQueue) -> Arc<EncryptedQueue> {
+        let known = self.queue(&name_of(object)).filter(|known| known.uid() == object.uid() && version(known.as_ref()) > version(object));
+        known.unwrap_or_else(|| Arc::new(object.clone()))
     }
 
     /// Whether an annotation has a value that was not there when it was last looked at.

@@ -11,6 +11,7 @@ use kube::runtime::controller::Action;
 use super::apply_queue::QueueApplier;
 use super::config_map::{self, ConfigMapState};
 use super::context::Context;
+use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
 use super::wake::name_of;
@@ -18,11 +19,12 @@ use super::{Failure, MOST_ROUNDS, Reconciled, Retry, cut, result_of, wait_until}
 use crate::api::conditions::{self, types};
 use crate::api::labels::CHECK_NOW;
 use crate::api::{EncryptedQueue, EncryptedQueueStatus, Reason};
+use crate::desired::POLICY;
 use crate::outcome::End;
 use crate::outcome::queue::QueuePass;
 use crate::plan::objects::{self, is_paused};
 use crate::plan::teardown::{KeptQueue, plan_kept_queue, plan_queue_end};
-use crate::plan::{ObservedQueue, QueueAction, Seen, plan_queue, render};
+use crate::plan::{ObservedQueue, QueueAction, Seen, deleted, plan_queue, render};
 use crate::telemetry::metrics::ReconcileResult;
 
 const KIND: &str = "EncryptedQueue";
@@ -42,7 +44,7 @@ struct Pass<'a> {
 
 pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     let object = ctx.fresh_queues.newest(object);
-    let resolved = resolve_queue(&ctx, &object).await;
+    let resolved = resolve_queue(&ctx, &object, asked_for(&object).is_some()).await;
     let mut pass = Pass::new(&ctx, &object, &resolved);
     let end = Box::pin(pass.run()).await?;
     if let Some(uid) = object.uid() {
@@ -65,7 +67,7 @@ impl<'a> Pass<'a> {
         let status = object.status.clone().unwrap_or_default();
         let key_name = resolved.desired.as_ref().map(|desired| desired.key_name.clone()).ok().or_else(|| status.key.clone().map(|key| key.name));
         let key = key_name.and_then(|name| ctx.key(&name)).filter(|key| key.metadata.deletion_timestamp.is_none());
-        let asked = object.annotations().get(CHECK_NOW).filter(|value| status.checked_now.as_deref() != Some(cut(value)));
+        let asked = asked_for(object);
         let check = ctx.checks.take(KIND, &name_of(object).to_string());
         if let (Some(_), Some(key)) = (asked, &key) {
             ctx.checks.request("QueueKey", &key.name_any());
@@ -122,6 +124,8 @@ impl<'a> Pass<'a> {
                         self.announce(action);
                     }
                     Err(failure) if failure.kubernetes => return Err(failure),
+                    // The roles SQS cannot know are left out, the rest is applied.
+                    Err(failure) if failure.reason == Reason::PrincipalInvalid && self.leave_out(action).await => break,
                     // AWS is not as it was observed: look again, once.
                     Err(failure) if failure.retry == Retry::Now && !looked_again => {
                         looked_again = true;
@@ -138,13 +142,32 @@ impl<'a> Pass<'a> {
         Ok(super::no_end(MOST_ROUNDS))
     }
 
+    /// Notes the roles that SQS refuses; false: there is none to leave out that was not left out before.
+    async fn leave_out(&mut self, action: &QueueAction) -> bool {
+        let QueueAction::SetQueueAttributes { which, attributes, .. } = action else { return false };
+        let (Some(tenant), Some(policy), Ok(desired)) = (&self.resolved.tenant, attributes.get(POLICY), &self.resolved.desired) else { return false };
+        let before = self.observed.queue(*which).present().and_then(|queue| queue.attributes.get(POLICY)).map(String::as_str);
+        let refused = refused_principals(self.ctx, tenant, &desired.place.region, policy, before).await;
+        let known = self.observed.refused.len();
+        self.observed.refused.extend(refused);
+        self.observed.refused.len() > known
+    }
+
     fn announce(&self, action: &QueueAction) {
+        if let (QueueAction::ReadQueues { .. }, Ok(desired)) = (action, &self.resolved.desired) {
+            let shown = deleted::shown_by_queue(desired, &self.observed);
+            if !shown.is_empty() {
+                let note = format!("{}; QueueKey {} puts it on record", deleted::said(Some(&desired.access), &shown), desired.key_name);
+                self.ctx.events.reason(self.object, Reason::PrincipalDeleted, &note);
+            }
+        }
         if !action.writes_aws() {
             return;
         }
         let mut said = render::queue_action(action);
         if let (QueueAction::SetQueueAttributes { revokes: true, .. }, Some(until)) = (action, self.observed.cached_data_keys_until) {
-            said.push_str(&format!("; data keys that SQS cached may serve whoever lost access until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")));
+            let until = until.strftime("%Y-%m-%dT%H:%M:%SZ");
+            said += &format!("; data keys that SQS cached may serve whoever lost access until {until}");
         }
         let was_ready = self
             .object
@@ -185,7 +208,7 @@ impl<'a> Pass<'a> {
     /// Writes status and ConfigMap, and tells why something waits; false: the app could not be told.
     async fn tell(&self, end: &End, paused: Option<&[String]>) -> Result<bool, Failure> {
         // As it stands after what this pass wrote itself.
-        let object = &self.ctx.fresh_queues.newest(Arc::new(self.object.clone()));
+        let object = &self.ctx.newest_queue(self.object);
         let previous = object.status.clone().unwrap_or_default();
         let key_name = self.resolved.desired.as_ref().ok().map(|desired| desired.key_name.as_str());
         let key = key_name.and_then(|name| self.ctx.key(name));
@@ -239,9 +262,14 @@ impl<'a> Pass<'a> {
 
     fn next(&self, end: &End) -> Action {
         match end {
+            _ if self.resolved.looked_up_in_vain => Action::requeue(self.ctx.backoff.after_failure(&self.id(), Reason::AwsUnavailable)),
             End::Complete => {
                 self.ctx.backoff.succeeded(&self.id());
                 Action::await_change()
+            }
+            // Nobody tells when a role comes to be.
+            End::Held(_) if !self.observed.refused.is_empty() => {
+                Action::requeue(self.ctx.backoff.after_failure(&self.id(), Reason::PrincipalInvalid))
             }
             End::Held(hold) => {
                 self.ctx.backoff.succeeded(&self.id());
@@ -255,6 +283,12 @@ impl<'a> Pass<'a> {
             End::Failed { reason, .. } => Action::requeue(self.ctx.backoff.after_failure(&self.id(), *reason)),
         }
     }
+}
+
+/// A request for a comparison that was not served yet.
+fn asked_for(object: &EncryptedQueue) -> Option<&String> {
+    let served = object.status.as_ref().and_then(|status| status.checked_now.as_deref());
+    object.annotations().get(CHECK_NOW).filter(|value| served != Some(cut(value)))
 }
 
 /// What a paused object's action would change; access that waits for the key is a difference too.

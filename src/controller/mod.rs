@@ -11,6 +11,7 @@ mod encrypted_queue;
 mod events;
 mod index;
 pub mod leader;
+mod pod_identity;
 mod principals;
 mod queue_key;
 mod resolve;

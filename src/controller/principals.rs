@@ -1,4 +1,4 @@
-//! KMS refuses a policy for an invalid principal and names nobody: who it is, as far as IAM or the policy's history tells.
+//! KMS, or SQS, refuses a policy for an invalid principal and names nobody: who it is, as far as IAM or the policy's history tells.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +16,12 @@ fn roles_of(policy: &str) -> BTreeSet<RoleArn> {
     named.flatten().filter_map(|arn| RoleArn::parse(arn).ok()).collect()
 }
 
-/// The roles that KMS may have meant: of those that the policy newly names, the ones IAM does not know; where IAM may not be asked or knows all, every one
-/// it could not vouch for.
+/// The roles that AWS may have meant: of those that the policy newly names, the ones IAM does not know; where IAM may not be asked, every one it could not
+/// vouch for; and if it knows all, all: KMS learns of a role later than IAM.
 pub(super) async fn refused_principals(ctx: &Context, tenant: &Tenant, region: &str, policy: &str, before: Option<&str>) -> BTreeSet<RoleArn> {
     let known = before.map(roles_of).unwrap_or_default();
     let newcomers: BTreeSet<RoleArn> = roles_of(policy).difference(&known).cloned().collect();
-    let (mut missing, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    let (mut missing, mut unknown, mut known_to_iam) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let aws = ctx.clients(tenant, Some(region)).await.ok();
     for role in newcomers {
         let exists = match &aws {
@@ -29,7 +29,9 @@ pub(super) async fn refused_principals(ctx: &Context, tenant: &Tenant, region: &
             _ => None,
         };
         match exists {
-            Some(true) => {}
+            Some(true) => {
+                known_to_iam.insert(role);
+            }
             Some(false) => {
                 missing.insert(role);
             }
@@ -38,5 +40,5 @@ pub(super) async fn refused_principals(ctx: &Context, tenant: &Tenant, region: &
             }
         }
     }
-    if missing.is_empty() { unknown } else { missing }
+    [missing, unknown, known_to_iam].into_iter().find(|roles| !roles.is_empty()).unwrap_or_default()
 }

@@ -22,7 +22,7 @@ use crate::names::RoleArn;
 use crate::outcome::End;
 use crate::outcome::key::KeyPass;
 use crate::plan::teardown::{plan_key_end, plan_key_remade};
-use crate::plan::{Hold, KeyAction, ObservedKey, objects, plan_key, render};
+use crate::plan::{Hold, KeyAction, ObservedKey, deleted, objects, plan_key, render};
 use crate::telemetry::metrics::ReconcileResult;
 
 const KIND: &str = "QueueKey";
@@ -74,6 +74,11 @@ impl Pass<'_> {
             return end;
         }
         let roles = self.observed.refused.iter().map(RoleArn::as_str).collect::<Vec<_>>().join(", ");
+        let deleted: Vec<_> = self.observed.deleted.iter().filter(|deleted| deleted.roles.iter().any(|arn| roles.contains(arn))).collect();
+        if !deleted.is_empty() {
+            let message = format!("{}; what it may do is left out until it exists again, all else is applied", deleted::said(None, deleted));
+            return End::Failed { reason: Reason::PrincipalDeleted, message };
+        }
         let message = format!(
             "KMS refuses the key policy: it knows no role {roles}; create it or correct the declaration. A role made seconds ago becomes known by itself: this is tried again"
         );
@@ -147,14 +152,21 @@ impl Pass<'_> {
         let (KeyAction::CreateKey { policy, .. } | KeyAction::PutKeyPolicy { policy, .. }) = action else { return false };
         let before = self.observed.state.present().map(|state| state.policy.as_str());
         let refused = refused_principals(self.ctx, self.tenant, &self.applier.object.spec.region, policy, before).await;
-        let fixed: Vec<&RoleArn> =
-            [&self.desired.access.operator].into_iter().chain(&self.desired.access.administrators).chain(&self.desired.access.break_glass).collect();
+        let access = &self.desired.access;
+        // No key is made without its administrators; of one that there is they are left out like others.
+        let is_new = matches!(action, KeyAction::CreateKey { .. });
+        let is_fixed =
+            |role: &RoleArn| *role == access.operator || (is_new && (access.administrators.contains(role) || access.break_glass.contains(role)));
         let known = self.observed.refused.len();
-        self.observed.refused.extend(refused.into_iter().filter(|role| !fixed.contains(&role)));
+        self.observed.refused.extend(refused.into_iter().filter(|role| !is_fixed(role)));
         self.observed.refused.len() > known
     }
 
     fn announce(&self, action: &KeyAction) {
+        if let KeyAction::RecordDeletedPrincipals { deleted, access_revision, .. } = action {
+            let note = format!("{}; its access ended with it: access revision {access_revision}", deleted::said(None, deleted));
+            self.ctx.events.reason(&self.applier.object, Reason::PrincipalDeleted, &note);
+        }
         if !action.writes_aws() {
             return;
         }

@@ -1,6 +1,7 @@
 //! Kubernetes objects → desired state: gathers what the pure judges need from the caches.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::access_approval;
 use super::context::{Context, account_key};
-use super::wake::ROLE_ANNOTATION;
+use super::wake::{ROLE_ANNOTATION, service_accounts};
 use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::AwsError;
@@ -25,6 +26,8 @@ pub(super) struct ResolvedQueue {
     pub(super) tenant: Option<Arc<Tenant>>,
     pub(super) tier: Option<Arc<SensitivityTier>>,
     pub(super) operator_role: Option<RoleArn>,
+    /// Whether a ServiceAccount's role could not be looked up: nobody tells when it can.
+    pub(super) looked_up_in_vain: bool,
     pub(super) desired: Result<DesiredQueue, Box<Refusal>>,
 }
 
@@ -34,8 +37,9 @@ impl ResolvedQueue {
     }
 }
 
-/// Judges a declaration as it is now.
-pub(super) async fn resolve_queue(ctx: &Context, object: &EncryptedQueue) -> ResolvedQueue {
+/// Judges a declaration as it is now; `asked`: someone wants it to be compared with AWS.
+pub(super) async fn resolve_queue(ctx: &Context, object: &EncryptedQueue, asked: bool) -> ResolvedQueue {
+    Box::pin(ctx.pod_identities.look_up(&accounts_of(object), asked, &ctx.wake)).await;
     let tenant = ctx.tenant(&object.spec.tenant);
     let operator_role = match &tenant {
         // Without it the one check that needs it, separation of duties, is made again once AWS answers: the key cannot be made before.
@@ -45,8 +49,13 @@ pub(super) async fn resolve_queue(ctx: &Context, object: &EncryptedQueue) -> Res
     resolve_queue_with(ctx, object, operator_role)
 }
 
+fn accounts_of(object: &EncryptedQueue) -> BTreeSet<NamespacedName> {
+    let namespace = object.namespace().unwrap_or_default();
+    service_accounts(object).map(|name| NamespacedName { namespace: namespace.clone(), name: name.to_owned() }).collect()
+}
+
 fn resolve_queue_with(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>) -> ResolvedQueue {
-    let ResolvedQueue { tenant, tier, operator_role, desired } = judge(ctx, object, operator_role);
+    let ResolvedQueue { tenant, tier, operator_role, looked_up_in_vain, desired } = judge(ctx, object, operator_role);
     let desired = match (desired, &tenant, &tier) {
         (Ok(desired), Some(tenant), Some(tier)) => {
             let others: Vec<_> = namesakes(ctx, object).into_iter().map(|other| (judge(ctx, &other, None).desired.ok(), other)).collect();
@@ -56,7 +65,7 @@ fn resolve_queue_with(ctx: &Context, object: &EncryptedQueue, operator_role: Opt
         }
         (desired, ..) => desired,
     };
-    ResolvedQueue { tenant, tier, operator_role, desired }
+    ResolvedQueue { tenant, tier, operator_role, looked_up_in_vain, desired }
 }
 
 /// Other queues that may name the same queue in AWS.
@@ -70,10 +79,14 @@ fn judge(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>)
     let (tenant, tier) = (ctx.tenant(&object.spec.tenant), ctx.tier(&object.spec.sensitivity_tier));
     let namespace = object.namespace().unwrap_or_default();
     let labels: Option<BTreeMap<String, String>> = ctx.stores.namespaces.get(&ObjectRef::new(&namespace)).map(|meta| meta.labels().clone());
+    let in_vain = Cell::new(false);
     let service_account = |name: &str| match ctx.stores.service_accounts.get(&ObjectRef::new(name).within(&namespace)) {
         None => ServiceAccountRole::Missing,
         Some(account) => {
-            account.annotations().get(ROLE_ANNOTATION).map_or(ServiceAccountRole::WithoutRole, |role| ServiceAccountRole::Role(role.clone()))
+            let name = NamespacedName { namespace: namespace.clone(), name: name.to_owned() };
+            let role = ctx.pod_identities.role(&name, account.annotations().get(ROLE_ANNOTATION));
+            in_vain.set(in_vain.get() || matches!(role, ServiceAccountRole::Unknown { .. }));
+            role
         }
     };
     let desired = desired_queue(&QueueInput {
@@ -87,7 +100,7 @@ fn judge(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>)
         within_limit: tenant.as_ref().is_none_or(|tenant| within_limit(object, tenant, ctx.stores.queues.state().iter().map(AsRef::as_ref))),
         key_generation: generation(ctx, object, tenant.as_deref(), tier.as_deref()),
     });
-    ResolvedQueue { tenant, tier, operator_role, desired }
+    ResolvedQueue { tenant, tier, operator_role, looked_up_in_vain: in_vain.get(), desired }
 }
 
 /// A recorded key, or one with room: without tenant and tier no key is chosen.
@@ -99,7 +112,10 @@ fn generation(ctx: &Context, object: &EncryptedQueue, tenant: Option<&Tenant>, t
 /// What a key should be, from all queues that use it.
 pub(super) async fn resolve_key(ctx: &Context, object: &QueueKey, tenant: &Tenant) -> Result<DesiredKey, AwsError> {
     let operator_role = ctx.accounts.operator_role(&account_key(tenant, Some(&object.spec.region))).await?;
-    let users = user_objects(ctx, object).into_iter().filter_map(|queue| key_user(ctx, object, &queue, &operator_role)).collect();
+    let queues = user_objects(ctx, object);
+    let accounts = queues.iter().flat_map(|queue| accounts_of(queue)).collect();
+    Box::pin(ctx.pod_identities.look_up(&accounts, false, &ctx.wake)).await;
+    let users = queues.into_iter().filter_map(|queue| key_user(ctx, object, &queue, &operator_role)).collect();
     let tier = ctx.tier(&object.spec.sensitivity_tier);
     let approvals = access_approval::usable(ctx, &object.name_any(), Timestamp::now());
     Ok(desired_key(KeyInput { object, tenant, tier: tier.as_deref(), cluster_id: &ctx.cluster_id, operator_role: &operator_role, users, approvals }))

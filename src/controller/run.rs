@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use super::context::{Absences, Checks, Context, Fresh, Stores};
 use super::events::Events;
 use super::leader::Leadership;
+use super::pod_identity::PodIdentities;
 use super::wake::{Ears, Triggers, Wake};
 use super::{Failure, Reconciled, access_approval, backoff, drift, encrypted_queue, queue_key, tenant, watch};
 use crate::api::conditions::types;
@@ -39,6 +40,8 @@ pub struct ControllerSettings {
     pub concurrency: u16,
     /// How often each object is compared with AWS.
     pub check_period: Duration,
+    /// The EKS cluster whose Pod Identity associations are looked up.
+    pub eks_cluster_name: Option<String>,
     /// How long the tags of a key made just before a crash may take to become visible.
     pub search_window: SearchWindow,
     /// Plan and report, write nothing in AWS.
@@ -68,6 +71,7 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
         client,
         cluster_id: settings.cluster_id.clone(),
         identity: settings.identity.clone(),
+        pod_identities: PodIdentities::new(settings.eks_cluster_name.as_deref().map(|cluster| accounts.pod_identity(cluster)), settings.check_period),
         accounts,
         stores,
         wake,

@@ -124,6 +124,11 @@ impl Wake {
         }
     }
 
+    /// Wakes whoever depends on a ServiceAccount's role.
+    pub(super) fn service_account(&self, account: &NamespacedName) {
+        self.dependants(&Dependency::ServiceAccount(account.namespace.clone(), account.name.clone()));
+    }
+
     /// Wakes the key a queue records, and the key that was made for it.
     fn keys_of(&self, queue: &NamespacedName) {
         let known = self.known();
@@ -165,7 +170,7 @@ pub(super) fn name_of(object: &impl ResourceExt) -> NamespacedName {
     NamespacedName { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-fn service_accounts(queue: &EncryptedQueue) -> impl Iterator<Item = &str> {
+pub(super) fn service_accounts(queue: &EncryptedQueue) -> impl Iterator<Item = &str> {
     let spec = &queue.spec;
     let dead_letter = spec.dead_letter.iter().flat_map(|dead_letter| dead_letter.consumers.iter().chain(&dead_letter.redrivers));
     let consumers =
@@ -205,6 +210,10 @@ impl Listener<EncryptedQueue> for Ears {
                 Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) | Dependency::QueueName(_) => {}
             }
         }
+        let deleted: Vec<_> = status.and_then(|status| status.access.as_ref()).map(|access| access.deleted_principals.clone()).unwrap_or_default();
+        if wake.changed("deleted principals", name.to_string(), &deleted) && !deleted.is_empty() {
+            wake.keys_of(&name);
+        }
         let ready = status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::types::READY));
         if wake.changed("counts", name.to_string(), &(ready, status.and_then(|status| status.estimated_monthly_usd.clone()))) {
             wake.tenant(&queue.spec.tenant);
@@ -213,7 +222,7 @@ impl Listener<EncryptedQueue> for Ears {
 
     fn deleted(&mut self, reference: &ObjectRef<EncryptedQueue>) {
         let (wake, name) = (&self.0, namespaced(reference));
-        wake.forget(&["intent", "counts"], &name.to_string());
+        wake.forget(&["intent", "counts", "deleted principals"], &name.to_string());
         wake.keys_of(&name);
         let before = wake.known().queues.replace(&name, &BTreeSet::new());
         for dependency in &before {
@@ -252,6 +261,7 @@ impl Listener<QueueKey> for Ears {
             name.clone(),
             &(
                 status.and_then(|s| Some((s.arn.clone()?, s.alias.clone(), s.released_queues.clone()))),
+                status.map(|s| s.deleted_principals.clone()),
                 users,
                 ready,
                 key.metadata.deletion_timestamp.is_some(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::tags::owner_tags;
 use super::{DesiredQueue, KeyIdentity, PrincipalRules};
-use crate::api::queue_key::{KeyUser, NamespacedName};
+use crate::api::queue_key::{DeletedPrincipal, KeyUser, NamespacedName};
 use crate::api::tenant::TenantAccess;
 use crate::api::{DeletionPolicy, QueueKey, SensitivityTier, Tenant};
 use crate::names::{Place, QueueArn, RoleArn};
@@ -23,6 +23,8 @@ pub struct KeyUserInput {
     pub recorded: Option<(QueueArn, Option<QueueArn>)>,
     /// What it should be, or the rules that its applied grants must still satisfy (None: they stay as they are).
     pub desired: Result<DesiredQueue, Option<PrincipalRules>>,
+    /// Deleted principals that its policies showed.
+    pub deleted: Vec<DeletedPrincipal>,
     /// Whether its object is paused; then it is not `desired`.
     pub paused: bool,
     /// Whether its object ends while its queues stay under the shared key; then it is not `desired`.
@@ -149,6 +151,8 @@ pub struct DesiredKey {
     pub approvals: Vec<Approval>,
     /// Users that keep what they have.
     pub kept: Vec<KeptUser>,
+    /// Deleted principals that the users' own policies showed.
+    pub reported: Vec<DeletedPrincipal>,
     /// What tenant and tier admit; None: the tier is gone.
     pub rules: Option<PrincipalRules>,
     /// Days between rotations: the shortest that a user asks for; None: no user is accepted, leave it.
@@ -180,8 +184,9 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
     let (name, spec) = (object.metadata.name.clone().unwrap_or_default(), &object.spec);
     let identity = KeyIdentity::of(spec);
     let place = super::place_of(tenant, Some(&spec.region));
-    let (mut accepted, mut kept) = (Vec::new(), Vec::new());
+    let (mut accepted, mut kept, mut reported) = (Vec::new(), Vec::new(), Vec::new());
     for user in users {
+        reported.extend(user.deleted);
         match user.desired {
             Ok(desired) => accepted.push((user.object, user.uid, desired)),
             Err(rules) => {
@@ -220,6 +225,7 @@ pub fn desired_key(input: KeyInput<'_>) -> DesiredKey {
             .collect(),
         approvals,
         kept,
+        reported,
         rules: tier.map(|tier| PrincipalRules::new(&tenant.spec, &tier.spec, place.partition, Some(operator_role))),
         rotation_period_days: accepted.iter().map(|(_, _, user)| user.rotation_period_days).min(),
         rotate_requested_at: accepted.iter().filter_map(|(_, _, user)| user.rotate_requested_at).max(),

@@ -9,6 +9,7 @@ mod key;
 mod naming;
 mod principals;
 mod queue;
+mod service_account;
 mod siblings;
 mod tags;
 
@@ -17,7 +18,8 @@ pub use key::{Approval, DesiredKey, DesiredUser, KeptUser, KeyInput, KeyUserInpu
 pub(crate) use naming::dead_letter_name;
 pub use naming::{KeyIdentity, default_queue_name};
 pub use principals::PrincipalRules;
-pub use queue::{DesiredQueue, QueueInput, QueueSide, Refusal, ServiceAccountRole, desired_queue, place_of};
+pub use queue::{DesiredQueue, QueueInput, QueueSide, Refusal, desired_queue, place_of};
+pub use service_account::ServiceAccountRole;
 pub use siblings::{claimed_names, key_generation, object_name, unless_taken, within_limit};
 pub(crate) use tags::tag_changes;
 pub use tags::{owner_tags_match, queue_owner_tags};

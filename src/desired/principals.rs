@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::queue::{QueueInput, ServiceAccountRole};
-use super::{Violation, queue::Refusals};
+use super::queue::{QueueInput, Refusals};
+use super::{ServiceAccountRole, Violation};
 use crate::api::encrypted_queue::{Consumer, KeySourceCondition, Producer, ServiceAccountReference, ServicePrincipal, ServiceProducer};
 use crate::api::sensitivity_tier::Permission;
 use crate::api::{Reason, SensitivityTierSpec, TenantSpec};
@@ -238,14 +238,31 @@ impl List<'_, '_> {
         let field = format!("{field}.serviceAccount.name");
         let name = &account.name;
         match (self.input.service_account)(name) {
-            ServiceAccountRole::Role(role) => match RoleArn::parse(&role) {
-                Ok(role) => return Some(role),
-                Err(error) => self.refuse(Reason::PrincipalMalformed, &field, format!("the role of ServiceAccount {name}: {error}")),
-            },
+            ServiceAccountRole::Role(role) => return self.role_of(&field, name, &role),
+            ServiceAccountRole::Associated { role, ignored } => {
+                if let Some(ignored) = ignored {
+                    let note = format!(
+                        "ServiceAccount {name} is annotated with {ignored}, but its pods act as {role}, which its Pod Identity association gives them"
+                    );
+                    self.refusals.note(note);
+                }
+                return self.role_of(&field, name, &role);
+            }
             ServiceAccountRole::WithoutRole => {
-                let message = format!("ServiceAccount {name} has no IAM role; annotate it with eks.amazonaws.com/role-arn");
+                let message = format!(
+                    "ServiceAccount {name} has no IAM role; annotate it with eks.amazonaws.com/role-arn, or, if EKS Pod Identity gives it one, name the \
+                     cluster with --eks-cluster-name"
+                );
                 self.refuse(Reason::ServiceAccountWithoutRole, &field, message);
             }
+            ServiceAccountRole::NotAssociated { cluster } => {
+                let message = format!(
+                    "ServiceAccount {name} has no IAM role; annotate it with eks.amazonaws.com/role-arn, or make a Pod Identity association in EKS cluster \
+                     {cluster}, which is seen at the next check (encryptedqueue.dev/check-now: at once)"
+                );
+                self.refuse(Reason::ServiceAccountWithoutRole, &field, message);
+            }
+            ServiceAccountRole::Unknown { reason, message } => self.refuse(reason, &field, format!("ServiceAccount {name}: {message}")),
             ServiceAccountRole::Missing => {
                 let namespace = self.input.object.metadata.namespace.as_deref().unwrap_or_default();
                 let message = format!("ServiceAccount {name} does not exist in namespace {namespace}; create it or name a role");
@@ -253,6 +270,11 @@ impl List<'_, '_> {
             }
         }
         None
+    }
+
+    fn role_of(&mut self, field: &str, account: &str, role: &str) -> Option<RoleArn> {
+        let refused = |error| self.refuse(Reason::PrincipalMalformed, field, format!("the role of ServiceAccount {account}: {error}"));
+        RoleArn::parse(role).map_err(refused).ok()
     }
 
     fn grant(&mut self, field: String, principal: Principal, capability: Capability) {

@@ -8,26 +8,15 @@ use super::attributes::{dead_letter_attributes, source_attributes};
 use super::naming::{MAX_QUEUE_NAME, dead_letter_name, default_queue_name};
 use super::principals::{declared_grants, glob};
 use super::tags::{declared_tags, owner_tags};
-use super::{KeyIdentity, PrincipalRules, Violation};
+use super::{KeyIdentity, PrincipalRules, ServiceAccountRole, Violation};
 use crate::api::encrypted_queue::{Adoption, DeadLetter};
 use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::sensitivity_tier::{Approval, Bounds, DeadLetterRule, KeyScope};
-use crate::api::tenant::TenantAccess;
+use crate::api::tenant::{TenantAccess, TenantSpec};
 use crate::api::{DeletionPolicy, EncryptedQueue, Reason, SensitivityTier, Tenant};
 use crate::names::{Partition, Place, QueueArn, RoleArn};
 use crate::plan::state::{Attributes, Tags};
 use crate::policy::access::QueueAccess;
-
-/// What is known of a ServiceAccount's IAM role.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum ServiceAccountRole {
-    /// No such ServiceAccount.
-    Missing,
-    /// It has none.
-    WithoutRole,
-    /// The role's ARN as annotated, not yet judged.
-    Role(String),
-}
 
 /// All that decides what a queue should be.
 pub struct QueueInput<'a> {
@@ -93,6 +82,8 @@ pub struct DesiredQueue {
     pub deletion_policy: DeletionPolicy,
     /// Whether new access waits for an approval.
     pub needs_approval: bool,
+    /// What its owners should know although it is accepted.
+    pub notes: Vec<String>,
 }
 
 impl DesiredQueue {
@@ -125,9 +116,17 @@ pub struct Refusal {
 #[derive(Default)]
 pub(super) struct Refusals {
     pub(super) violations: Vec<Violation>,
+    notes: Vec<String>,
 }
 
 impl Refusals {
+    /// Notes what is no reason to refuse; said once.
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     fn add(&mut self, reason: Reason, field: &str, message: impl Into<String>) {
         self.violations.push(Violation::new(reason, field, message));
     }
@@ -194,6 +193,12 @@ impl Judge<'_, '_> {
         refusals.unless(tenant.aws.regions.contains(&self.place.region), Reason::RegionNotAllowed, "spec.region", || {
             format!("Tenant {name} may use {} only", tenant.aws.regions.join(", "))
         });
+        for (field, arn) in named_roles(tenant) {
+            let partition = self.place.partition;
+            refusals.unless(RoleArn::parse(arn).is_ok_and(|role| role.partition() == partition), Reason::PrincipalMalformed, "spec.tenant", || {
+                format!("Tenant {name}, {field}: {arn} is of another partition than Region {} ({partition}); correct the tenant", self.place.region)
+            });
+        }
         refusals.unless(self.input.within_limit, Reason::QueueLimitReached, "spec.tenant", || {
             format!(
                 "Tenant {name} has as many queues as its spec.limits.queues allows ({}); remove one or ask for more",
@@ -340,8 +345,17 @@ impl Judge<'_, '_> {
             rotate_requested_at: spec.key.rotate_requested_at.as_ref().map(|time| time.0),
             deletion_policy: tier.deletion_policy.unwrap_or(spec.deletion_policy),
             needs_approval: tier.approval == Approval::OnWidening,
+            notes: refusals.notes,
         })
     }
+}
+
+/// Roles that every key policy of a tenant names, each with its field.
+fn named_roles(tenant: &TenantSpec) -> Vec<(String, &str)> {
+    let lists = [("keyAdministrators", &tenant.key_administrators), ("breakGlassAdministrators", &tenant.break_glass_administrators)];
+    let listed = lists.into_iter().flat_map(|(field, arns)| arns.iter().enumerate().map(move |(index, arn)| (format!("spec.{field}[{index}]"), arn)));
+    let operator = tenant.aws.role_arn.iter().map(|arn| ("spec.aws.roleArn".to_owned(), arn));
+    operator.chain(listed).map(|(field, arn)| (field, arn.as_str())).collect()
 }
 
 fn contains(bounds: Bounds, value: i32) -> bool {

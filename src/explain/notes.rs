@@ -4,6 +4,7 @@ use super::report::{KeyReport, Permission, PrincipalKind, PrincipalReport, Ready
 use super::rows::Policies;
 use crate::api::EncryptedQueue;
 use crate::api::labels::PAUSED;
+use crate::api::queue_key::PendingGrants;
 use crate::api::sensitivity_tier::Others;
 use crate::policy::document::{Effect, Statement};
 use crate::policy::key_policy::Administration;
@@ -31,6 +32,16 @@ pub(super) fn of_policies(policies: &Policies<'_>, tenant: &str, principals: &[P
         notes.push(format!("The key is shared with {others}; the key policy holds the users of each queue to messages of that queue."));
     }
     notes
+}
+
+/// About access that waits.
+pub(super) fn of_pending(pending: &PendingGrants, key: &str) -> String {
+    format!(
+        "Waits for approval since {}: {}. A security officer runs `encrypted-queue approve {key}` (hash {}); until then it is declared, not granted.",
+        pending.requested_at.0,
+        pending.gains.join(", "),
+        pending.sha256
+    )
 }
 
 fn producers(policies: &Policies<'_>, principals: &[PrincipalReport]) -> Option<String> {

@@ -150,6 +150,8 @@ pub struct PermissionReport {
     pub condition: Option<String>,
     /// Fields that declare it.
     pub declared_by: Vec<String>,
+    /// Whether it waits for an approval: then it is declared, and not in AWS.
+    pub awaits_approval: bool,
 }
 
 /// What can be done.

@@ -1,6 +1,6 @@
 //! Rendered policies → who can do what: each Allow statement is read back alone, so that every permission knows its statement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::{OrganizationReport, Permission, PermissionReport, PolicyKind, PrincipalKind, PrincipalReport, StatementReference};
 use crate::names::{Partition, Place, QueueArn};
@@ -19,6 +19,8 @@ pub(super) struct Policies<'a> {
     pub(super) key: Document,
     /// The queues that use the key, each with its dead-letter queue.
     pub(super) users: BTreeMap<QueueArn, Option<QueueArn>>,
+    /// Grants that wait for an approval, as status has them.
+    pub(super) pending: BTreeSet<String>,
 }
 
 impl Policies<'_> {
@@ -54,6 +56,7 @@ impl Policies<'_> {
         for (kind, statement) in self.statements() {
             for grant in self.grants(kind, statement) {
                 let field = self.access.grants.get(&grant);
+                let awaits_approval = self.pending.contains(&grant.to_string());
                 let permissions = rows.entry(grant.principal).or_default();
                 for (permission, action) in PERMISSIONS.iter().filter(|(of, ..)| *of == kind).map(|(_, action, permission)| (*permission, *action)) {
                     if statement.actions.contains(action) {
@@ -66,6 +69,7 @@ impl Policies<'_> {
                                 denied_by,
                                 condition: condition(statement).map(str::to_owned),
                                 declared_by: field.cloned().into_iter().collect(),
+                                awaits_approval,
                             },
                         );
                     }
@@ -113,6 +117,7 @@ pub(super) fn administrators(key: &Document, place: &Place) -> Vec<(Administrati
                 denied_by: Vec::new(),
                 condition: condition(statement).map(str::to_owned),
                 declared_by: Vec::new(),
+                awaits_approval: false,
             };
             let permissions: Vec<_> = std::iter::once(Permission::Administer).chain(puts_policy).map(permission).collect();
             let kind = match administration {
@@ -155,6 +160,8 @@ fn add(permissions: &mut Vec<PermissionReport>, new: PermissionReport) {
     union(&mut known.allowed_by, new.allowed_by);
     union(&mut known.denied_by, new.denied_by);
     union(&mut known.declared_by, new.declared_by);
+    // What another statement allows need not wait.
+    known.awaits_approval &= new.awaits_approval;
     // Any statement without a condition is enough.
     if known.condition != new.condition {
         known.condition = known.condition.take().zip(new.condition).map(|(known, new)| format!("{known} or {new}"));

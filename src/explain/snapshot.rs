@@ -152,6 +152,8 @@ impl<'a> Explainer<'a> {
         let Some(access) = self.key_access(&desired.key_name, &desired.place, tenant, &desired.key_spec()) else { return };
         let users = access.users.iter().map(|user| (user.queue.clone(), user.dead_letter_queue.clone())).collect();
         let key = Document { id: None, ..key_policy::render(&access, "") };
+        let status = self.snapshot.keys.get(&desired.key_name).and_then(|key| key.status.as_ref());
+        let pending = status.and_then(|status| status.pending_grants.iter().find(|pending| pending.object() == desired.object));
         let mut policies = Policies {
             place: &desired.place,
             access: &desired.access,
@@ -159,6 +161,7 @@ impl<'a> Explainer<'a> {
             dead_letter_queue: queue_policy::render_dead_letter(&desired.access, &desired.place),
             key,
             users,
+            pending: pending.map(|pending| pending.gains.iter().cloned().collect()).unwrap_or_default(),
         };
         let key = self.key_report(desired, report.key.take());
         report.suspended = desired.access.suspended;
@@ -168,6 +171,7 @@ impl<'a> Explainer<'a> {
         report.principals.extend(administration(&policies.key, &desired.place, tenant, operator.as_ref()));
         report.denials = denials::denials(&policies);
         report.notes = notes::of_policies(&policies, &object.spec.tenant, &report.principals, &key);
+        report.notes.extend(pending.map(|pending| notes::of_pending(pending, &desired.key_name)));
         let key_arn = key.arn.clone().unwrap_or_else(|| desired.place.key_arn("KEY-ID"));
         report.identity_policies = identity::identity_policies(&policies, &key_arn);
         if !report.identity_policies.is_empty() {
@@ -201,6 +205,7 @@ impl<'a> Explainer<'a> {
                 uid: desired.uid.clone(),
                 recorded: None,
                 desired: Ok(desired),
+                deleted: Vec::new(),
                 paused: false,
                 leaving: false,
             })

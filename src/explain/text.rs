@@ -163,6 +163,7 @@ fn cell(row: &PrincipalReport, permission: Permission) -> String {
     match find(row, permission) {
         None => String::new(),
         Some(known) if !known.denied_by.is_empty() => "✗".to_owned(),
+        Some(known) if known.awaits_approval => "waits".to_owned(),
         Some(known) => known.condition.clone().unwrap_or_else(|| "✓".to_owned()),
     }
 }
@@ -238,8 +239,11 @@ fn name(row: &PrincipalReport) -> String {
 
 /// What the marks of this table mean.
 fn legend(rows: &[PrincipalReport], account: Option<&str>) -> Option<String> {
-    let has = |condition: &str| rows.iter().flat_map(|row| &row.permissions).any(|known| known.condition.as_deref() == Some(condition));
+    let has = |condition: &str| {
+        rows.iter().flat_map(|row| &row.permissions).any(|known| !known.awaits_approval && known.condition.as_deref() == Some(condition))
+    };
     let denied = rows.iter().flat_map(|row| &row.permissions).any(|known| !known.denied_by.is_empty());
+    let waits = rows.iter().flat_map(|row| &row.permissions).any(|known| known.awaits_approval);
     let policy = rows.iter().any(|row| find(row, Permission::ChangeKeyPolicy).is_some());
     let words = [
         (has("via SQS"), "via SQS: only through SQS, for messages of this queue"),
@@ -248,6 +252,7 @@ fn legend(rows: &[PrincipalReport], account: Option<&str>) -> Option<String> {
         (has("any source"), "any source: not held to the source"),
         (has("in org"), "in org: only within the organisation"),
         (policy, "policy: may change the key's policy"),
+        (waits, "waits: waits for approval, and is not in AWS"),
         (denied, "✗: allowed but denied"),
     ];
     let words = words.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.to_owned());

@@ -9,8 +9,10 @@ use crate::api::queue_key::{PendingGrants, Rotation};
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::DesiredKey;
 use crate::plan::ObservedKey;
+use crate::plan::deleted::is_of;
 use crate::plan::grants::held;
 use crate::plan::key::applied_sha256;
+use crate::policy::access::{Capability, Principal};
 
 /// What a pass over a key knows at its end.
 pub struct KeyPass<'a> {
@@ -39,6 +41,13 @@ fn condition_of(reason: Reason) -> &'static str {
         Reason::AwaitingApproval => types::ACCESS_APPROVED,
         _ => types::POLICY_IN_SYNC,
     }
+}
+
+/// Whether a role is declared for what needs no key, so that only its queues know whether it exists.
+fn only_observes(desired: &DesiredKey, role: &str) -> bool {
+    let grants = desired.users.iter().flat_map(|user| user.access.grants.keys());
+    let mut theirs = grants.filter(|grant| matches!(&grant.principal, Principal::Role(arn) if arn.as_str() == role)).peekable();
+    theirs.peek().is_some() && theirs.all(|grant| grant.capability == Capability::Observe)
 }
 
 impl KeyPass<'_> {
@@ -73,6 +82,12 @@ impl KeyPass<'_> {
         status.refused_principals = self.observed.refused.iter().map(ToString::to_string).collect();
         if let Some(desired) = self.desired {
             status.pending_grants = self.pending(desired, previous, now);
+            status.deleted_principals.clone_from(&self.observed.deleted);
+            if complete || !self.observed.refused.is_empty() {
+                let waits = |role: &String| status.pending_grants.iter().any(|pending| pending.gains.iter().any(|line| is_of(line, role)));
+                let is_out = |role: &String| status.refused_principals.contains(role) || waits(role) || only_observes(desired, role);
+                status.deleted_principals.iter_mut().for_each(|deleted| deleted.roles.retain(is_out));
+            }
         }
         let findings = self.findings();
         let all: Vec<Finding> = summarise(&findings, "the key is enabled and its policy is the declared one").into_iter().chain(findings).collect();

@@ -11,7 +11,7 @@ use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::{DesiredQueue, QueueSide, Violation, cost};
 use crate::plan::queue::applied_sha256;
 use crate::plan::state::QueueState;
-use crate::plan::{Hold, ObservedQueue};
+use crate::plan::{Hold, ObservedQueue, deleted};
 
 /// What a pass over a queue knows at its end.
 pub struct QueuePass<'a> {
@@ -44,9 +44,8 @@ fn condition_of(reason: Reason) -> &'static str {
         | Reason::AmbiguousOwnership
         | Reason::KeyUnusable
         | Reason::PrincipalInvalid
-        | Reason::PrincipalDeleted
         | Reason::RotationsUsedUp => types::KEY_READY,
-        Reason::AwaitingApproval => types::ACCESS_IN_SYNC,
+        Reason::AwaitingApproval | Reason::PrincipalDeleted => types::ACCESS_IN_SYNC,
         _ => types::QUEUE_READY,
     }
 }
@@ -61,11 +60,14 @@ impl QueuePass<'_> {
         let until = self.observed.cached_data_keys_until.filter(|until| *until > now);
         let until = until.and_then(|until| Timestamp::from_second(until.as_second() + i64::from(until.subsec_nanosecond() > 0)).ok());
         if let Some(until) = until {
-            status.access = Some(AccessStatus { cached_data_keys_until: Some(Time(until)) });
+            status.access.get_or_insert_default().cached_data_keys_until = Some(Time(until));
         }
         status.created_at = self.observed.created_at.map(MicroTime);
         if let Ok(desired) = self.desired {
             self.references(desired, &mut status);
+            let deleted = deleted::not_on_record(desired, self.observed);
+            let access = AccessStatus { deleted_principals: deleted, ..status.access.take().unwrap_or_default() };
+            status.access = (access != AccessStatus::default()).then_some(access);
         }
         status.applied_sha256 = self.applied();
         status.applied_tag_keys = self.applied_tag_keys();
@@ -127,7 +129,11 @@ impl QueuePass<'_> {
 
     fn findings(&self) -> Vec<Finding> {
         let accepted = match self.desired {
-            Ok(_) => Finding::of(types::ACCEPTED, Reason::Accepted, "the declaration satisfies its tenant and tier"),
+            Ok(desired) => {
+                let fine = "the declaration satisfies its tenant and tier".to_owned();
+                let said: Vec<String> = std::iter::once(fine).chain(desired.notes.iter().cloned()).collect();
+                Finding::of(types::ACCEPTED, Reason::Accepted, said.join("; "))
+            }
             Err(violations) => {
                 let all = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 Finding::of(types::ACCEPTED, violations.first().map_or(Reason::Pending, |first| first.reason), all)
@@ -151,7 +157,9 @@ impl QueuePass<'_> {
     fn obstructed(&self) -> Option<&'static str> {
         Some(match self.end {
             End::Complete => return None,
-            End::Held(Hold { reason: reason @ (Reason::QueueConflict | Reason::AwaitingApproval), .. }) => condition_of(*reason),
+            End::Held(Hold { reason: reason @ (Reason::QueueConflict | Reason::AwaitingApproval | Reason::PrincipalDeleted), .. }) => {
+                condition_of(*reason)
+            }
             End::Held(_) if !self.deleting && !self.granted() => types::KEY_READY,
             End::Held(Hold { reason, .. }) | End::Failed { reason, .. } => condition_of(*reason),
         })

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::state::{Attributes, Tags};
-use crate::api::queue_key::{KeyUser, QueueKeySpec, ReleasedQueue};
+use crate::api::queue_key::{DeletedPrincipal, KeyUser, QueueKeySpec, ReleasedQueue};
 use crate::api::{DeletionPolicy, Reason};
 use crate::policy::queue_policy::QueueKind;
 
@@ -203,6 +203,15 @@ pub enum KeyAction {
         /// The approval that let something in: its name and approver.
         approval: Option<(String, String)>,
     },
+    /// Kubernetes: writes which principals were found deleted, and that whose access they were have none.
+    RecordDeletedPrincipals {
+        /// Those that were not known.
+        deleted: Vec<DeletedPrincipal>,
+        /// The queues.
+        users: Vec<KeyUser>,
+        /// The access revision from now on.
+        access_revision: i64,
+    },
     /// Kubernetes: writes on an AccessApproval that it is used.
     MarkApproval {
         /// Its name.
@@ -339,6 +348,7 @@ impl KeyAction {
             | Self::ReadKey { .. }
             | Self::ForgetApplied { .. }
             | Self::RecordUsers { .. }
+            | Self::RecordDeletedPrincipals { .. }
             | Self::MarkApproval { .. }
             | Self::RecordRotationStart { .. }
             | Self::ReadRotations { .. }

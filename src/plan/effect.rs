@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{KeyAction, QueueAction};
+use super::deleted;
 use super::observed::{FoundKey, NonceRecord, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
 use super::state::{Attributes, KeyLifecycle, KeyMetadata, KeyState, QueueState, RotationState};
 use crate::api::queue_key::KeyUser;
@@ -184,6 +185,12 @@ impl ObservedKey {
                 self.users.clone_from(users);
                 self.access_revision = *access_revision;
                 self.note_approval(approval.as_ref());
+            }
+            KeyAction::RecordDeletedPrincipals { deleted, users, access_revision } => {
+                self.applied_sha256 = None;
+                deleted::remember(&mut self.deleted, deleted);
+                self.users.clone_from(users);
+                self.access_revision = *access_revision;
             }
             KeyAction::RecordRotationStart { requested_at } => {
                 (self.rotation_serving, self.rotation_started) = (Some(*requested_at), Some(now));

@@ -72,6 +72,11 @@ pub fn held(desired: &DesiredKey, observed: &ObservedKey) -> Held {
         loses: false,
         without_room: Vec::new(),
     };
+    if observed.key_id.is_some() {
+        // An administrator whom KMS does not know must not keep others' access from being taken away; the account's root stays.
+        held.access.administrators.retain(|role| !observed.refused.contains(role));
+        held.access.break_glass.retain(|role| !observed.refused.contains(role));
+    }
     let mut narrowed = observed.users.clone();
     for user in &desired.users {
         let access = user.access.clone().retain(|grant| !is_to(grant, &observed.refused));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Hold, KeyAction};
+use super::deleted::{self, NOT_HELD};
 use super::grants::{Held, held};
 use super::observed::{FoundKey, NonceRecord, ObservedKey, Seen};
 use super::paused::only_narrowing;
@@ -14,7 +15,7 @@ use super::rotation::plan_rotation_on_demand;
 use super::state::{KeyLifecycle, KeyState, Tags};
 use crate::api::Reason;
 use crate::api::labels::{TAG_CLUSTER, TAG_NONCE, TAG_OBJECT, TAG_TENANT};
-use crate::api::queue_key::KeyUser;
+use crate::api::queue_key::{DeletedPrincipal, KeyUser};
 use crate::api::sensitivity_tier::Others;
 use crate::desired::{DesiredKey, owner_tags_match, tag_changes};
 use crate::names::{QueueArn, sha256_hex};
@@ -28,9 +29,6 @@ const FORMAT: u32 = 1;
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 /// How far the clock of KMS may be behind the operator's.
 pub(super) const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
-
-/// Digit of a hash that no grants have.
-const NOT_HELD: &str = "0";
 
 /// How long the tags of a key made just before a crash may take to become visible.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,8 +58,15 @@ pub fn plan_key(desired: &DesiredKey, observed: &ObservedKey, window: SearchWind
         let creation = plan_creation(desired, &held, observed, window, now);
         let begins = matches!(creation.as_slice(), [KeyAction::RecordNonce | KeyAction::CreateKey { .. }]);
         // Nothing is made before someone may use it.
-        return if begins && held.users.is_empty() { vec![awaiting_approval(desired, &held).unwrap_or_else(nobody_accepted)] } else { creation };
+        return if begins && held.users.is_empty() {
+            vec![awaiting_approval(desired, &held, &observed.deleted).unwrap_or_else(nobody_accepted)]
+        } else {
+            creation
+        };
     };
+    if let Some(record) = deleted::plan_record(desired, observed) {
+        return vec![record];
+    }
     if let Some(queues) = released::to_record(desired, observed) {
         return vec![KeyAction::RecordReleased { queues }];
     }
@@ -103,7 +108,7 @@ fn last(desired: &DesiredKey, held: &Held, observed: &ObservedKey, id: &str, win
     if !rotation.is_empty() {
         return rotation;
     }
-    full(held).or_else(|| awaiting_approval(desired, held)).into_iter().collect()
+    full(held).or_else(|| awaiting_approval(desired, held, &observed.deleted)).into_iter().collect()
 }
 
 fn full(held: &Held) -> Option<KeyAction> {
@@ -112,12 +117,15 @@ fn full(held: &Held) -> Option<KeyAction> {
     (!names.is_empty()).then(|| KeyAction::Hold(Hold::new(Reason::KeyFull, message)))
 }
 
-fn awaiting_approval(desired: &DesiredKey, held: &Held) -> Option<KeyAction> {
+fn awaiting_approval(desired: &DesiredKey, held: &Held, deleted: &[DeletedPrincipal]) -> Option<KeyAction> {
     let first = held.pending.first()?;
     let (name, more) = (&desired.name, held.pending.len() - 1);
     let others = if more > 0 { format!(" (and {more} more queues)") } else { String::new() };
+    let gains = |role: &String| first.gains.iter().any(|line| deleted::is_of(line, role));
+    let made_again: Vec<_> = deleted.iter().filter(|deleted| deleted.roles.iter().any(gains)).collect();
+    let why = if made_again.is_empty() { String::new() } else { format!(" ({})", deleted::said(None, made_again)) };
     let message = format!(
-        "access of {} waits for an approval{others}: {}; a security officer runs `encrypted-queue approve {name}`",
+        "access of {} waits for an approval{others}: {}{why}; a security officer runs `encrypted-queue approve {name}`",
         first.object,
         first.gains.join(", ")
     );

@@ -56,6 +56,7 @@ pub fn observed_key_object(key: &QueueKey, queue: &EncryptedQueue) -> ObservedKe
             .and_then(|s| s.pending_grants.iter().find(|pending| pending.namespace == queue.namespace && pending.name == queue.name))
             .map(|pending| pending.gains.clone()),
         refused: status.iter().flat_map(|s| &s.refused_principals).filter_map(|arn| RoleArn::parse(arn).ok()).collect(),
+        deleted: status.map(|s| s.deleted_principals.clone()).unwrap_or_default(),
         not_ready: ready.and_then(|condition| Some((Reason::parse(&condition.reason)?, condition.message.clone()))),
     }
 }
@@ -136,5 +137,6 @@ pub fn key_user(key: &str, queue: &EncryptedQueue, desired: Result<DesiredQueue,
         Err(refusal) => Err(refusal.rules),
     };
     let uid = queue.metadata.uid.clone().unwrap_or_default();
-    Some(KeyUserInput { object: object_name(queue), uid, recorded: recorded_arns(queue), desired, paused: is_paused(queue), leaving })
+    let deleted = queue.status.iter().filter_map(|status| status.access.as_ref()).flat_map(|access| access.deleted_principals.clone()).collect();
+    Some(KeyUserInput { object: object_name(queue), uid, recorded: recorded_arns(queue), desired, deleted, paused: is_paused(queue), leaving })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::state::{KeyMetadata, KeyState, QueueState, Tags};
-use crate::api::queue_key::{KeyUser, ReleasedQueue};
+use crate::api::queue_key::{DeletedPrincipal, KeyUser, ReleasedQueue};
 use crate::api::{DeletionPolicy, Reason};
 use crate::names::RoleArn;
 use crate::policy::queue_policy::QueueKind;
@@ -54,6 +54,10 @@ pub struct ObservedQueue {
     pub dead_letter_url: Option<String>,
     /// When the queue was made, from status.
     pub created_at: Option<Timestamp>,
+    /// Deleted principals that its policies showed, until the key has them on record, from status.
+    pub deleted: Vec<DeletedPrincipal>,
+    /// Roles that SQS refused in this pass.
+    pub refused: BTreeSet<RoleArn>,
     /// Until when data keys that SQS cached may serve someone who lost access, from status.
     pub cached_data_keys_until: Option<Timestamp>,
     /// Whether to compare with AWS although the record agrees.
@@ -101,6 +105,8 @@ pub struct ObservedKeyObject {
     pub awaits_approval: Option<Vec<String>>,
     /// Roles whose grants are left out, since KMS does not know them.
     pub refused: BTreeSet<RoleArn>,
+    /// Deleted principals that it has on record.
+    pub deleted: Vec<DeletedPrincipal>,
     /// Why it is not Ready, and what a person is told.
     pub not_ready: Option<(Reason, String)>,
 }
@@ -143,6 +149,8 @@ pub struct ObservedKey {
     pub access_revision: i64,
     /// The approval that was last applied, from status.
     pub approval: Option<String>,
+    /// Deleted principals on record, from status.
+    pub deleted: Vec<DeletedPrincipal>,
     /// Roles that KMS refused in this pass.
     pub refused: BTreeSet<RoleArn>,
     /// Hash of what was last applied, from status.

@@ -1,10 +1,13 @@
 //! What to do next about an EncryptedQueue.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Hold, QueueAction, QueueLocator};
+use super::deleted;
 use super::grants::is_to;
-use super::observed::{ObservedQueue, Seen};
+use super::observed::{ObservedKeyObject, ObservedQueue, Seen};
 use super::state::{Attributes, QueueState, Tags};
 use super::teardown::ends_otherwise;
 use crate::api::Reason;
@@ -60,6 +63,10 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     if let Some(conflict) = conflict(desired, observed) {
         return vec![QueueAction::Hold(conflict)];
     }
+    let not_on_record = deleted::not_on_record(desired, observed);
+    if !not_on_record.is_empty() {
+        return vec![QueueAction::Hold(deleted::hold_until_recorded(desired, &not_on_record))];
+    }
     let mut actions = Vec::new();
     // The dead-letter queue first: the queue's redrive policy names it.
     for which in [QueueKind::DeadLetter, QueueKind::Source] {
@@ -96,7 +103,7 @@ pub(super) fn forget_first(mut actions: Vec<QueueAction>, observed: &ObservedQue
     actions
 }
 
-/// The access a queue can have: without the grants to roles that KMS does not know, if the key holds exactly the rest.
+/// The access a queue can have: without the grants to roles that KMS or SQS does not know, if the key holds exactly the rest.
 struct Usable {
     desired: DesiredQueue,
     granted: bool,
@@ -106,21 +113,32 @@ struct Usable {
 fn usable(desired: &DesiredQueue, observed: &ObservedQueue) -> Usable {
     let (key, mut desired) = (observed.key.as_ref(), desired.clone());
     let holds = |access: &QueueAccess| key.and_then(|key| key.holds.as_deref()) == Some(access.sha256().as_str());
-    let granted = holds(&desired.access);
-    let refused = key.map(|key| &key.refused).filter(|refused| !granted && !refused.is_empty());
-    if let Some(refused) = refused {
-        let fields: Vec<&str> = desired.access.grants.iter().filter(|(grant, _)| is_to(grant, refused)).map(|(_, field)| field.as_str()).collect();
-        let rest = desired.access.clone().retain(|grant| !is_to(grant, refused));
-        // A queue that does not exist yet is made as declared or not at all.
-        if holds(&rest) && observed.source_url.is_some() {
-            let roles = refused.iter().map(RoleArn::as_str).collect::<Vec<_>>().join(", ");
-            let message =
-                format!("{}: KMS knows no role {roles}; create it or correct the declaration. All other access is applied", fields.join(", "));
-            desired.access = rest;
-            return Usable { desired, granted: true, refused: Some(Hold::new(Reason::PrincipalInvalid, message)) };
-        }
+    let without = |access: &QueueAccess, refused: &BTreeSet<RoleArn>| access.clone().retain(|grant| !is_to(grant, refused));
+    let mut granted = holds(&desired.access);
+    let mut refused = BTreeSet::new();
+    // A queue that does not exist yet is made as declared or not at all.
+    if let (Some(key), false, true) = (key, granted, observed.source_url.is_some()) {
+        let rest = without(&desired.access, &key.refused);
+        granted = !key.refused.is_empty() && holds(&rest);
+        refused.extend(key.refused.iter().filter(|_| granted).cloned());
     }
-    Usable { desired, granted, refused: None }
+    refused.extend(observed.refused.iter().cloned());
+    let hold = (!refused.is_empty()).then(|| refused_hold(&desired.access, &refused, key));
+    desired.access = without(&desired.access, &refused);
+    Usable { desired, granted, refused: hold }
+}
+
+fn refused_hold(access: &QueueAccess, refused: &BTreeSet<RoleArn>, key: Option<&ObservedKeyObject>) -> Hold {
+    let of_roles = key.map(|key| deleted::of_roles(&key.deleted, refused)).unwrap_or_default();
+    if !of_roles.is_empty() {
+        let said = deleted::said(Some(access), of_roles);
+        let way_out = "a role made again under its name has no access by it; create the role or correct the declaration. All other access is applied";
+        return Hold::new(Reason::PrincipalDeleted, format!("{said}; {way_out}"));
+    }
+    let fields: Vec<&str> = access.grants.iter().filter(|(grant, _)| is_to(grant, refused)).map(|(_, field)| field.as_str()).collect();
+    let roles = refused.iter().map(RoleArn::as_str).collect::<Vec<_>>().join(", ");
+    let message = format!("{}: AWS knows no role {roles}; create it or correct the declaration. All other access is applied", fields.join(", "));
+    Hold::new(Reason::PrincipalInvalid, message)
 }
 
 /// The tag keys on record and those of tags about to be written.
@@ -139,6 +157,13 @@ fn waiting_for_key(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAct
     let name = &desired.key_name;
     if let Some(gains) = observed.key.as_ref().and_then(|key| key.awaits_approval.as_ref()) {
         let message = format!("waits for an approval: {}; a security officer runs `encrypted-queue approve {name}`", gains.join(", "));
+        let key = observed.key.as_ref();
+        let made_again = key.map(|key| deleted::of_roles(&key.deleted, &deleted::awaiting_approval(key, desired))).unwrap_or_default();
+        if !made_again.is_empty() {
+            let said = deleted::said(Some(&desired.access), made_again);
+            let message = format!("{said}. A role made again under its name {message}, or the declaration is corrected");
+            return QueueAction::Hold(Hold::new(Reason::PrincipalDeleted, message));
+        }
         return QueueAction::Hold(Hold::new(Reason::AwaitingApproval, message));
     }
     QueueAction::Hold(match observed.key.as_ref().and_then(|key| key.not_ready.as_ref()) {
@@ -176,7 +201,7 @@ pub(super) fn side(desired: &DesiredQueue, which: QueueKind) -> Option<&QueueSid
     }
 }
 
-fn policy_of(access: &QueueAccess, desired: &DesiredQueue, which: QueueKind) -> Option<Document> {
+pub(super) fn policy_of(access: &QueueAccess, desired: &DesiredQueue, which: QueueKind) -> Option<Document> {
     match which {
         QueueKind::Source => Some(queue_policy::render_queue(access, &desired.place)),
         QueueKind::DeadLetter => queue_policy::render_dead_letter(access, &desired.place),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::action::KeyAction;
+use super::deleted;
 use super::observed::{NonceRecord, ObservedKey, ObservedQueue};
 use crate::api::encrypted_queue::QueueReference;
 use crate::api::queue_key::{AppliedApproval, Creation, Rotation};
@@ -16,6 +17,7 @@ impl ObservedQueue {
         Self {
             applied_sha256: status.applied_sha256.clone(),
             applied_tag_keys: status.applied_tag_keys.clone(),
+            deleted: status.access.iter().flat_map(|access| access.deleted_principals.clone()).collect(),
             source_url: url(&status.queue),
             dead_letter_url: url(&status.dead_letter_queue),
             cached_data_keys_until: status.access.as_ref().and_then(|access| access.cached_data_keys_until.as_ref()).map(|time| time.0),
@@ -37,6 +39,7 @@ impl ObservedKey {
             users: status.users.clone(),
             released_queues: status.released_queues.clone(),
             access_revision: status.access_revision.unwrap_or_default(),
+            deleted: status.deleted_principals.clone(),
             approval: status.approval.as_ref().map(|approval| approval.name.clone()),
             applied_sha256: status.applied_sha256.clone(),
             applied_tag_keys: status.applied_tag_keys.clone(),
@@ -75,6 +78,12 @@ pub fn record(status: &mut QueueKeyStatus, action: &KeyAction, now: Timestamp) {
             status.users.clone_from(users);
             status.access_revision = Some(*access_revision);
             note_approval(status, approval.as_ref(), now);
+        }
+        KeyAction::RecordDeletedPrincipals { deleted, users, access_revision } => {
+            status.applied_sha256 = None;
+            deleted::remember(&mut status.deleted_principals, deleted);
+            status.users.clone_from(users);
+            status.access_revision = Some(*access_revision);
         }
         KeyAction::RecordReleased { queues } => status.released_queues.clone_from(queues),
         KeyAction::RecordRotationStart { requested_at } => {

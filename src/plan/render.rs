@@ -59,6 +59,9 @@ pub fn key_action(action: &KeyAction) -> String {
         KeyAction::CancelKeyDeletion { id } => format!("cancel the deletion of key {id}"),
         KeyAction::EnableKey { id } => format!("enable key {id}"),
         KeyAction::PutKeyPolicy { id, policy: _ } => format!("put the policy of key {id}"),
+        KeyAction::RecordDeletedPrincipals { deleted, .. } => {
+            format!("note that {} was deleted and has no access any more", deleted.last().map_or("a principal", |deleted| &deleted.id))
+        }
         KeyAction::RecordReleased { queues } => format!("note that {} queues stay under the key without their objects", queues.len()),
         KeyAction::RecordUsers { users, .. } => format!("note that the policy holds the grants of {} queues", users.len()),
         KeyAction::MarkApproval { name } => format!("note that AccessApproval {name} is used"),

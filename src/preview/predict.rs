@@ -57,6 +57,7 @@ pub fn key_effect(action: &KeyAction, place: &Place, now: Timestamp) -> Option<K
         | KeyAction::EnableKey { .. }
         | KeyAction::PutKeyPolicy { .. }
         | KeyAction::RecordUsers { .. }
+        | KeyAction::RecordDeletedPrincipals { .. }
         | KeyAction::RecordReleased { .. }
         | KeyAction::MarkApproval { .. }
         | KeyAction::RevokeGrant { .. }
@@ -114,6 +115,7 @@ pub fn key_write(action: &KeyAction) -> Option<(&'static str, Change)> {
         | KeyAction::ReadKey { .. }
         | KeyAction::ForgetApplied { .. }
         | KeyAction::RecordUsers { .. }
+        | KeyAction::RecordDeletedPrincipals { .. }
         | KeyAction::RecordReleased { .. }
         | KeyAction::MarkApproval { .. }
         | KeyAction::RecordRotationStart { .. }

@@ -2,7 +2,7 @@
 
 use encrypted_queue::api::EncryptedQueue;
 use encrypted_queue::api::queue_key::NamespacedName;
-use encrypted_queue::commands::explain::{Error, explain_principal, explain_queue};
+use encrypted_queue::commands::explain::{Error, Known, explain_principal, explain_queue};
 use encrypted_queue::explain::{Asked, Permission, PrincipalKind, queue_text};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -50,7 +50,7 @@ fn queue(namespace: &str, name: &str) -> NamespacedName {
 #[tokio::test]
 async fn an_example_is_explained_as_it_is_declared() {
     let client = examples_applied().await;
-    let report = explain_queue(&client, &queue("told-prod", "orders"), None).await.unwrap();
+    let report = explain_queue(&client, &queue("told-prod", "orders"), Known::default()).await.unwrap();
     assert!(report.violations.is_empty(), "{report:#?}");
     assert_eq!(report.queue_arn.as_deref(), Some("arn:aws:sqs:eu-west-1:123456789012:told-orders"));
     let can = |role: &str, permission: Permission| {
@@ -66,8 +66,8 @@ async fn an_example_is_explained_as_it_is_declared() {
         assert!(text.contains(part), "{part}:\n{text}");
     }
     // The namespace of the other tenant is matched by its label.
-    assert!(explain_queue(&client, &queue("other-prod", "ledger"), None).await.unwrap().violations.is_empty());
-    let shared = explain_queue(&client, &queue("told-prod", "emails"), None).await.unwrap();
+    assert!(explain_queue(&client, &queue("other-prod", "ledger"), Known::default()).await.unwrap().violations.is_empty());
+    let shared = explain_queue(&client, &queue("told-prod", "emails"), Known::default()).await.unwrap();
     assert_eq!(shared.key.unwrap().shared_with, ["told-prod/notifications"]);
 }
 
@@ -75,10 +75,10 @@ async fn an_example_is_explained_as_it_is_declared() {
 async fn a_principal_is_looked_for_in_all_queues() {
     let client = examples_applied().await;
     let asked: Asked = "arn:aws:sts::123456789012:assumed-role/told-notifier/session".parse().unwrap();
-    let report = explain_principal(&client, Some("told-prod"), &asked, None).await.unwrap();
+    let report = explain_principal(&client, Some("told-prod"), &asked, Known::default()).await.unwrap();
     let names: Vec<_> = report.queues.iter().map(|queue| queue.name.as_str()).collect();
     assert_eq!((names, report.queues_examined >= 3), (vec!["emails", "notifications"], true));
-    let everywhere = explain_principal(&client, None, &asked, None).await.unwrap();
+    let everywhere = explain_principal(&client, None, &asked, Known::default()).await.unwrap();
     assert!(everywhere.queues == report.queues && everywhere.queues_examined > report.queues_examined);
 }
 
@@ -99,14 +99,14 @@ async fn the_role_of_a_service_account_comes_from_its_annotation() {
     });
     let created: EncryptedQueue = apply(&client, &object, false).await.unwrap().try_parse().unwrap();
     let name = queue("told-prod", created.metadata.name.as_deref().unwrap());
-    let refused = explain_queue(&client, &name, None).await.unwrap();
+    let refused = explain_queue(&client, &name, Known::default()).await.unwrap();
     assert_eq!(refused.violations.iter().map(|violation| violation.reason.as_str()).collect::<Vec<_>>(), ["ServiceAccountNotFound"]);
 
     let role = "arn:aws:iam::123456789012:role/told-worker";
     let account: ServiceAccount =
         serde_json::from_value(json!({"metadata": {"name": "worker", "annotations": {"eks.amazonaws.com/role-arn": role}}})).unwrap();
     Api::<ServiceAccount>::namespaced(client.clone(), "told-prod").create(&PostParams::default(), &account).await.unwrap();
-    let report = explain_queue(&client, &name, None).await.unwrap();
+    let report = explain_queue(&client, &name, Known::default()).await.unwrap();
     let worker = report.principals.iter().find(|row| row.principal.as_deref() == Some(role)).unwrap();
     assert_eq!(worker.permissions[0].declared_by, ["spec.consumers[0] (ServiceAccount worker)"]);
 }
@@ -114,11 +114,11 @@ async fn the_role_of_a_service_account_comes_from_its_annotation() {
 #[tokio::test]
 async fn what_is_not_there_or_not_allowed_is_said() {
     let client = examples_applied().await;
-    let missing = explain_queue(&client, &queue("told-prod", "absent"), None).await.unwrap_err();
+    let missing = explain_queue(&client, &queue("told-prod", "absent"), Known::default()).await.unwrap_err();
     assert_eq!(missing.to_string(), "EncryptedQueue absent does not exist in namespace told-prod (-n names another namespace)");
 
     let viewer = ControlPlane::shared().await.unwrap().client(User::Viewer).await.unwrap();
-    let forbidden = explain_queue(&viewer, &queue("told-prod", "orders"), None).await.unwrap_err();
+    let forbidden = explain_queue(&viewer, &queue("told-prod", "orders"), Known::default()).await.unwrap_err();
     assert!(matches!(&forbidden, Error::Forbidden { what, .. } if what == "EncryptedQueue told-prod/orders"), "{forbidden}");
     assert!(forbidden.to_string().contains("viewer"), "{forbidden}");
 
@@ -138,7 +138,7 @@ async fn what_is_not_there_or_not_allowed_is_said() {
     Api::<ClusterRole>::all(client.clone()).create(&PostParams::default(), &role).await.unwrap();
     Api::<ClusterRoleBinding>::all(client.clone()).create(&PostParams::default(), &binding).await.unwrap();
     let author = ControlPlane::shared().await.unwrap().client(User::Author).await.unwrap();
-    let report = eventually(async || explain_queue(&author, &queue("told-prod", "orders"), None).await).await;
+    let report = eventually(async || explain_queue(&author, &queue("told-prod", "orders"), Known::default()).await).await;
     assert!(report.notes.iter().any(|note| note.starts_with("You may not list")), "{:?}", report.notes);
     assert!(report.violations.is_empty() && report.principals.len() == 7);
 }

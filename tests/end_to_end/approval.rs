@@ -11,7 +11,7 @@ use crate::world::{ACCOUNT, World};
 const WORKER: &str = "arn:aws:iam::123456789012:role/acme-orders-worker";
 const SECOND: &str = "arn:aws:iam::123456789012:role/acme-second";
 
-async fn approve(world: &World, name: &str, key: &str, sha256: &str) {
+pub(crate) async fn approve(world: &World, name: &str, key: &str, sha256: &str) {
     let approvals: Api<AccessApproval> = Api::all(world.client.clone());
     let spec = json!({"queueKey": key, "grantsSha256": sha256, "reason": "a test", "approvedBy": "maria@example.com"});
     let approval = serde_json::from_value(
@@ -21,7 +21,7 @@ async fn approve(world: &World, name: &str, key: &str, sha256: &str) {
     approvals.create(&PostParams::default(), &approval).await.unwrap();
 }
 
-async fn pending(world: &World, key: &str) -> Option<(String, Vec<String>, Vec<String>)> {
+pub(crate) async fn pending(world: &World, key: &str) -> Option<(String, Vec<String>, Vec<String>)> {
     let key: QueueKey = world.keys().get(key).await.unwrap();
     key.status?.pending_grants.first().map(|pending| (pending.sha256.clone(), pending.gains.clone(), pending.losses.clone()))
 }
@@ -72,4 +72,42 @@ async fn gains_wait_and_losses_do_not() {
     approve(&world, "second", &key, &sha).await;
     world.until_ready("acme-prod", "orders").await;
     assert!(policies().await.iter().all(|policy| policy.contains(SECOND) && !policy.contains(WORKER)));
+}
+
+#[tokio::test]
+async fn an_approval_for_another_key_or_given_twice_lets_nobody_in() {
+    let world = World::with_operator().await;
+    platform(&world).await;
+    world.change_tier("restricted", json!({"spec": {"approval": "OnWidening"}})).await;
+    apply_examples(&world, &["queue-orders"]).await;
+    let waiting = world.until_condition("acme-prod", "orders", "AccessInSync", "False", "AwaitingApproval").await;
+    let key = waiting.status.unwrap().key.unwrap().name;
+    let (first, ..) = pending(&world, &key).await.unwrap();
+    approve(&world, "elsewhere", "another-key", &first).await;
+    let approvals: Api<AccessApproval> = Api::all(world.client.clone());
+    world
+        .until("it says why it is not used", async || {
+            let status = approvals.get("elsewhere").await.unwrap().status.unwrap_or_default();
+            status.conditions.iter().any(|condition| condition.message.contains("QueueKey another-key does not exist"))
+        })
+        .await;
+    assert_eq!(world.proxy.count("CreateKey"), 0, "the right hash, but of another key");
+
+    for twice in ["once", "twice"] {
+        approve(&world, twice, &key, &first).await;
+    }
+    let status = world.until_ready("acme-prod", "orders").await.status.unwrap();
+    world.until("one of the two is used", async || is_applied(&world, "once").await || is_applied(&world, "twice").await).await;
+    assert!(!(is_applied(&world, "once").await && is_applied(&world, "twice").await));
+
+    // Access is taken away and asked for again: the one that is left is of before.
+    world.change_queue("acme-prod", "orders", json!({"spec": {"observers": [], "deadLetter": {"redrivers": []}}})).await;
+    world.until_ready("acme-prod", "orders").await;
+    let again = json!([{"role": "arn:aws:iam::123456789012:role/acme-orders-support"}]);
+    world.change_queue("acme-prod", "orders", json!({"spec": {"deadLetter": {"redrivers": again}}})).await;
+    world.until_condition("acme-prod", "orders", "AccessInSync", "False", "AwaitingApproval").await;
+    let kms = world.kms(ACCOUNT, "eu-west-1").await;
+    let policy = kms.get_key_policy().key_id(status.key.unwrap().arn.unwrap()).send().await.unwrap().policy.unwrap();
+    assert!(!policy.contains("acme-orders-support") && policy.contains(WORKER), "{policy}");
+    assert_ne!(pending(&world, &key).await.unwrap().0, first);
 }

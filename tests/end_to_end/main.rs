@@ -4,8 +4,10 @@
 
 mod approval;
 mod bad_input;
+mod deleted;
 mod life;
 mod plan;
+mod pod_identity;
 mod rights;
 mod shared_key;
 mod world;

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::queue_key::DeletedPrincipal;
 use crate::api::schema;
 
 /// What is known of the queue in AWS.
@@ -111,6 +112,11 @@ pub struct AccessStatus {
     /// Until when data keys that SQS cached may still serve a principal that was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_data_keys_until: Option<Time>,
+    /// Principals of the queue policies that were deleted, until the QueueKey has them on record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub deleted_principals: Vec<DeletedPrincipal>,
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
 
 use crate::api::queue_key::NamespacedName;
-use crate::explain::{Asked, Explainer, QueueReport, RoleReport, principal_text, queue_text};
+use crate::aws::{Accounts, AwsError, PodIdentity, Settings};
+use crate::explain::{Asked, Explainer, QueueReport, RoleReport, Snapshot, principal_text, queue_text};
 use crate::names::RoleArn;
 
 /// How long the cluster may take for an answer.
@@ -25,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
     about = "Tell who can send, receive, decrypt and administer, and by which statement",
     long_about = "Tells who can send, receive, decrypt and administer, by which statement of which policy, and which field declares it.\n\n\
         It reads the EncryptedQueue, its Tenant, SensitivityTier and all else that bears upon it from the cluster, and computes the policies as the \
-        operator does. AWS is not asked.",
+        operator does. AWS is not asked, but EKS if its cluster is named.",
     after_help = "Exit status: 0 if there is an answer, also about a declaration that is refused (the answer says why, field by field); 1 if the object does \
         not exist or the cluster does not answer; 2 for wrong arguments."
 )]
@@ -49,6 +50,9 @@ pub struct Arguments {
     /// The operator's own role, for tenants that name no role to assume
     #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
     pub operator_role_arn: Option<RoleArn>,
+    /// EKS cluster whose Pod Identity associations give ServiceAccounts their roles, as the operator has it; EKS is asked for them
+    #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
+    pub eks_cluster_name: Option<String>,
     /// Print the JSON Schema of what -o json answers, and nothing else
     #[arg(long, exclusive = true)]
     pub schema: bool,
@@ -110,6 +114,9 @@ pub enum Error {
         /// Why.
         source: Box<kube::Error>,
     },
+    /// EKS refused or did not answer.
+    #[error("AWS: {0} (without --eks-cluster-name annotations alone count)")]
+    Aws(#[from] AwsError),
     /// The answer could not be written.
     #[error("cannot write the answer: {0}")]
     Write(#[from] io::Error),
@@ -134,30 +141,55 @@ pub async fn execute(arguments: &Arguments) -> Result<(), Error> {
 }
 
 async fn answer(arguments: &Arguments) -> Result<String, Error> {
-    let Arguments { queue, principal, namespace, context, output, operator_role_arn, schema } = arguments;
+    let Arguments { queue, principal, namespace, context, output, operator_role_arn, eks_cluster_name, schema } = arguments;
     if *schema {
         return json(&schema_for!(Answer));
     }
     let (client, default_namespace) = connect(context.as_deref()).await?;
+    let pod_identity = match eks_cluster_name {
+        Some(cluster) => Some(Accounts::connect(Settings::default()).await?.pod_identity(cluster)),
+        None => None,
+    };
+    let known = Known { operator_role: operator_role_arn.clone(), pod_identity };
     if let Some(asked) = principal {
-        let report = explain_principal(&client, namespace.as_deref(), asked, operator_role_arn.clone()).await?;
+        let report = explain_principal(&client, namespace.as_deref(), asked, known).await?;
         return if *output == Output::Json { json(&Answer::Principal(report)) } else { Ok(principal_text(&report)) };
     }
     let name = queue.clone().unwrap_or_default();
     let name = NamespacedName { namespace: namespace.clone().unwrap_or(default_namespace), name };
-    let report = explain_queue(&client, &name, operator_role_arn.clone()).await?;
+    let report = explain_queue(&client, &name, known).await?;
     if *output == Output::Json { json(&Answer::Queue(Box::new(report))) } else { Ok(queue_text(&report)) }
 }
 
+/// What the cluster does not tell.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The operator's own role, for tenants that name no role to assume.
+    pub operator_role: Option<RoleArn>,
+    /// Where ServiceAccounts' Pod Identity associations are.
+    pub pod_identity: Option<PodIdentity>,
+}
+
+impl Known {
+    async fn add_to(&self, snapshot: &mut Snapshot) -> Result<(), Error> {
+        match &self.pod_identity {
+            Some(source) => Ok(super::pod_identity::associate(snapshot, source).await?),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Who can do what with a queue of the cluster.
-pub async fn explain_queue(client: &Client, name: &NamespacedName, operator_role: Option<RoleArn>) -> Result<QueueReport, Error> {
-    let snapshot = cluster::one(client, name, operator_role).await?;
+pub async fn explain_queue(client: &Client, name: &NamespacedName, known: Known) -> Result<QueueReport, Error> {
+    let mut snapshot = cluster::one(client, name, known.operator_role.clone()).await?;
+    known.add_to(&mut snapshot).await?;
     Explainer::new(&snapshot).explain(name).ok_or_else(|| Error::NotFound(name.clone()))
 }
 
 /// What a principal can do with the queues of the cluster, or of a namespace.
-pub async fn explain_principal(client: &Client, namespace: Option<&str>, asked: &Asked, operator_role: Option<RoleArn>) -> Result<RoleReport, Error> {
-    let snapshot = cluster::all(client, namespace, operator_role).await?;
+pub async fn explain_principal(client: &Client, namespace: Option<&str>, asked: &Asked, known: Known) -> Result<RoleReport, Error> {
+    let mut snapshot = cluster::all(client, namespace, known.operator_role.clone()).await?;
+    known.add_to(&mut snapshot).await?;
     let explainer = Explainer::new(&snapshot);
     let names = snapshot.queues.keys().filter(|name| namespace.is_none_or(|namespace| name.namespace == namespace));
     let queues: Vec<_> = names.filter_map(|name| explainer.explain(name)).collect();

@@ -67,6 +67,9 @@ pub struct Arguments {
     /// The operator's own role, for tenants that name no role to assume [default: asked of AWS]
     #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
     pub operator_role_arn: Option<RoleArn>,
+    /// EKS cluster whose Pod Identity associations give ServiceAccounts their roles, as the operator has it; not asked with --offline
+    #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
+    pub eks_cluster_name: Option<String>,
     /// Print the JSON Schema of what -o json answers, and nothing else
     #[arg(long, exclusive = true)]
     pub schema: bool,
@@ -126,6 +129,9 @@ pub async fn plan(arguments: &Arguments) -> Result<PlanReport, Error> {
     let (approvals, id) = cluster::approvals_and_id(&client).await?;
     let cluster_id = arguments.cluster_id.clone().or(id).ok_or(Error::NoClusterId)?;
     let accounts = Accounts::connect(Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() }).await?;
+    if let Some(cluster) = &arguments.eks_cluster_name {
+        super::pod_identity::associate(&mut snapshot, &accounts.pod_identity(cluster)).await?;
+    }
     let mut operator_roles = BTreeMap::new();
     for (name, tenant) in planned_tenants(&snapshot, &queues) {
         operator_roles.insert(name.clone(), accounts.operator_role(&account_key(tenant, None)).await?);

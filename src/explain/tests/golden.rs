@@ -98,6 +98,51 @@ fn producers_of_an_organisation_and_consumers_of_another_account() {
 }
 
 #[test]
+fn a_consumer_that_waits_for_approval_and_a_producer_of_another_account() {
+    let partner = "arn:aws:iam::111122223333:role/partner/sender";
+    let mut snapshot = cluster(|document| {
+        ready(document);
+        if is(document, "Tenant", "acme") {
+            document["spec"]["principals"]["roles"].as_array_mut().unwrap().push(json!("arn:aws:iam::111122223333:role/partner/*"));
+        }
+        if is(document, "SensitivityTier", "restricted") {
+            document["spec"]["access"]["crossAccount"] = json!("Allow");
+            document["spec"]["approval"] = json!("OnWidening");
+        }
+        if is(document, "EncryptedQueue", "orders") {
+            document["spec"]["producers"].as_array_mut().unwrap().push(json!({"role": partner}));
+            let awaiting = json!({"type": "Ready", "status": "False", "reason": "AwaitingApproval", "message": "waits for an approval",
+                "lastTransitionTime": "2026-11-23T00:00:00Z"});
+            document["status"]["conditions"][0] = awaiting;
+        }
+    });
+    let worker = "arn:aws:iam::123456789012:role/acme-orders-worker";
+    add(
+        &mut snapshot,
+        json!({
+            "apiVersion": "encryptedqueue.dev/v1alpha1",
+            "kind": "QueueKey",
+            "metadata": {"name": "acme-restricted-acme-prod-orders-efa407f55f-1"},
+            "spec": {
+                "tenant": "acme", "sensitivityTier": "restricted", "region": "eu-west-1", "scope": "Queue",
+                "queue": {"namespace": "acme-prod", "name": "orders"},
+            },
+            "status": {"pendingGrants": [{
+                "namespace": "acme-prod", "name": "orders", "sha256": "9f86d0".repeat(10) + "9f86", "requestedAt": "2026-11-23T00:00:00Z",
+                "gains": [format!("{worker} may receive"), format!("{partner} may send")],
+            }]},
+        }),
+    );
+    let report = report(&snapshot, &orders());
+    let waits = |row: &PrincipalReport, permission| row.permissions.iter().any(|known| known.permission == permission && known.awaits_approval);
+    assert!(waits(row(&report, "acme-orders-worker"), Permission::Receive) && waits(row(&report, "partner/sender"), Permission::Decrypt));
+    assert!(!waits(row(&report, "acme-orders-worker"), Permission::ReceiveDeadLetters), "what was approved before does not wait");
+    assert!(!waits(row(&report, "acme-orders-api"), Permission::Send));
+    assert_eq!(report.identity_policies.iter().map(|policy| policy.role.as_str()).collect::<Vec<_>>(), [partner]);
+    is_golden("awaiting-approval.txt", &queue_text(&report));
+}
+
+#[test]
 fn a_declaration_that_is_refused_but_has_a_key() {
     let mut snapshot = cluster(|document| {
         ready(document);

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use crate::world::{ACCOUNT, World};
 
 /// Every queue of these tests lives here, but for those whose namespace is what is wrong.
-const NAMESPACE: &str = "team";
-const PRODUCER: &str = "arn:aws:iam::123456789012:role/app-producer";
-const CONSUMER: &str = "arn:aws:iam::123456789012:role/app-consumer";
+pub(crate) const NAMESPACE: &str = "team";
+pub(crate) const PRODUCER: &str = "arn:aws:iam::123456789012:role/app-producer";
+pub(crate) const CONSUMER: &str = "arn:aws:iam::123456789012:role/app-consumer";
 
 /// `change` merged into `value` as a JSON merge patch (RFC 7386).
 fn merged(mut value: Value, change: &Value) -> Value {
@@ -36,7 +36,7 @@ fn object(kind: &str, name: &str, spec: &Value) -> Value {
 }
 
 /// A tenant that admits queues of the namespace, a tier of the same name, and the roles `app-*`.
-fn tenant(name: &str, change: &Value) -> Value {
+pub(crate) fn tenant(name: &str, change: &Value) -> Value {
     let spec = json!({
         "namespaces": {"names": [NAMESPACE]},
         "aws": {"accountId": ACCOUNT, "regions": ["eu-west-1"]},
@@ -46,19 +46,19 @@ fn tenant(name: &str, change: &Value) -> Value {
     object("Tenant", name, &merged(spec, change))
 }
 
-fn tier(name: &str, change: &Value) -> Value {
+pub(crate) fn tier(name: &str, change: &Value) -> Value {
     object("SensitivityTier", name, &merged(json!({"description": "A tier."}), change))
 }
 
 /// A queue of the tenant and tier of its name.
-fn queue(namespace: &str, name: &str, change: &Value) -> Value {
+pub(crate) fn queue(namespace: &str, name: &str, change: &Value) -> Value {
     let spec = json!({"tenant": name, "sensitivityTier": name, "producers": [{"role": PRODUCER}], "consumers": [{"role": CONSUMER}]});
     let mut queue = object("EncryptedQueue", name, &merged(spec, change));
     queue["metadata"]["namespace"] = namespace.into();
     queue
 }
 
-async fn namespace(world: &World, name: &str, labels: Value) {
+pub(crate) async fn namespace(world: &World, name: &str, labels: Value) {
     world.apply_object(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})).await;
 }
 
@@ -78,7 +78,7 @@ async fn until_event(world: &World, namespace: &str, name: &str, reason: &str) {
 }
 
 /// The message of a condition.
-fn message(queue: &encrypted_queue::api::EncryptedQueue, type_: &str) -> String {
+pub(crate) fn message(queue: &encrypted_queue::api::EncryptedQueue, type_: &str) -> String {
     let conditions = queue.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.message.clone()).unwrap_or_default()
 }

@@ -27,6 +27,7 @@ fn key_of(declared: &Declared, queues: &[DesiredQueue]) -> DesiredKey {
         uid: queue.uid.clone(),
         recorded: None,
         desired: Ok(queue.clone()),
+        deleted: Vec::new(),
         paused: false,
         leaving: false,
     };

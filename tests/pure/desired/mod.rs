@@ -3,6 +3,7 @@
 mod accepted;
 mod kept;
 mod keys;
+mod partitions;
 mod principals;
 mod refused;
 mod taken;

@@ -112,6 +112,26 @@ fn rules_of_roles() -> Vec<Rule> {
         },
         Rule {
             reason: Reason::SeparationOfDuties,
+            broken: "a break-glass administrator observes",
+            by: queue(json!({"observers": [{"role": role("break-glass")}]})).with_tenant(json!({"spec": {"principals": {"roles": [role("*")]}}})),
+            field: "spec.observers[0]",
+            way_out: "declare another role",
+            near: "a role of that name behind a path",
+            kept_by: queue(json!({"observers": [{"role": role("team/break-glass")}]}))
+                .with_tenant(json!({"spec": {"principals": {"roles": [role("*"), role("*/*")]}}})),
+        },
+        Rule {
+            reason: Reason::SeparationOfDuties,
+            broken: "the role that the operator assumes for the tenant consumes, by way of a ServiceAccount",
+            by: account_with(ServiceAccountRole::Role(role("acme-operator")))
+                .with_tenant(json!({"spec": {"aws": {"roleArn": role("acme-operator")}}})),
+            field: "spec.consumers[0]",
+            way_out: "operates or administers keys of this tenant",
+            near: "it consumes in a tenant for which the operator assumes another",
+            kept_by: account_with(ServiceAccountRole::Role(role("acme-operator"))).with_tenant(json!({"spec": {"aws": {"roleArn": role("other")}}})),
+        },
+        Rule {
+            reason: Reason::SeparationOfDuties,
             broken: "the operator produces",
             by: queue(json!({"producers": [{"role": role("encrypted-queue-operator")}]}))
                 .with_tenant(json!({"spec": {"principals": {"roles": [role("*")]}}})),
@@ -251,6 +271,24 @@ fn rules_of_the_rest() -> Vec<Rule> {
             kept_by: account_with(ServiceAccountRole::Role(role("acme-worker"))),
         },
         Rule {
+            reason: Reason::ServiceAccountWithoutRole,
+            broken: "the ServiceAccount has neither annotation nor association",
+            by: account_with(ServiceAccountRole::NotAssociated { cluster: "prod".to_owned() }),
+            field: "spec.consumers[0].serviceAccount.name",
+            way_out: "or make a Pod Identity association in EKS cluster prod",
+            near: "it has an association",
+            kept_by: account_with(ServiceAccountRole::Associated { role: role("acme-worker"), ignored: None }),
+        },
+        Rule {
+            reason: Reason::PrincipalNotAllowed,
+            broken: "the association's role is outside the tenant's patterns",
+            by: account_with(ServiceAccountRole::Associated { role: role("other"), ignored: Some(role("acme-worker")) }),
+            field: "spec.consumers[0]",
+            way_out: "matches none of the tenant's spec.principals.roles",
+            near: "the role of an annotation that has no effect is",
+            kept_by: account_with(ServiceAccountRole::Associated { role: role("acme-worker"), ignored: Some(role("other")) }),
+        },
+        Rule {
             reason: Reason::PrincipalMalformed,
             broken: "the ServiceAccount's annotation is no role",
             by: account_with(ServiceAccountRole::Role("acme-worker".to_owned())),
@@ -303,6 +341,23 @@ fn which_services_are_admitted() {
 #[test]
 fn which_others_are_admitted() {
     hold(&rules_of_the_rest());
+}
+
+#[test]
+fn a_role_that_could_not_be_looked_up_refuses_and_keeps_what_the_rules_admit() {
+    let unknown = ServiceAccountRole::Unknown { reason: Reason::AccessDenied, message: "not allowed".to_owned() };
+    let refused = account_with(unknown).judged().unwrap_err();
+    let said: Vec<String> = refused.violations.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["spec.consumers[0].serviceAccount.name: ServiceAccount worker: not allowed"]);
+    assert!(refused.violations[0].reason == Reason::AccessDenied && refused.rules.is_some());
+}
+
+#[test]
+fn an_annotation_that_has_no_effect_is_noted() {
+    let both = account_with(ServiceAccountRole::Associated { role: role("acme-worker"), ignored: Some(role("acme-other")) });
+    let desired = both.judged().unwrap();
+    assert!(desired.notes.len() == 1 && desired.notes[0].contains(&role("acme-other")), "{:?}", desired.notes);
+    assert!(!desired.access.grants.keys().any(|grant| grant.principal.to_string() == role("acme-other")));
 }
 
 #[test]

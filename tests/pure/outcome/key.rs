@@ -21,8 +21,15 @@ fn desired() -> DesiredKey {
     let spec = json!({"tenant": "acme", "sensitivityTier": "internal", "region": "eu-west-1", "scope": "Queue", "queue": queue.object});
     let metadata = json!({"name": queue.key_name, "uid": "uid-of-key"});
     let object: QueueKey = object(json!({"apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "QueueKey", "metadata": metadata, "spec": spec}));
-    let user =
-        KeyUserInput { object: queue.object.clone(), uid: queue.uid.clone(), recorded: None, desired: Ok(queue), paused: false, leaving: false };
+    let user = KeyUserInput {
+        object: queue.object.clone(),
+        uid: queue.uid.clone(),
+        recorded: None,
+        desired: Ok(queue),
+        deleted: Vec::new(),
+        paused: false,
+        leaving: false,
+    };
     let (tenant, tier) = (declared.tenant.as_ref().unwrap(), declared.tier.as_ref());
     desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: &operator(), users: vec![user], approvals: Vec::new() })
 }

@@ -22,6 +22,8 @@ pub struct Refused(pub &'static str);
 pub struct Aws {
     sites: BTreeMap<(String, String), Site>,
     keys_made: u32,
+    /// Roles that were deleted and not made again: KMS refuses a policy that names one.
+    pub missing: BTreeSet<String>,
     /// How long the tags of a new key stay hidden from a search.
     pub tags_visible_after: SignedDuration,
 }
@@ -63,12 +65,29 @@ fn url_of(place: &Place, name: &str) -> String {
 fn as_shown(policy: &str) -> String {
     thread_local!(static SHOWN: RefCell<HashMap<String, String>> = RefCell::default());
     let reorder = || {
-        let mut document: Value = serde_json::from_str(policy).unwrap();
-        document["Statement"].as_array_mut().unwrap().reverse();
+        let Ok(mut document) = serde_json::from_str::<Value>(policy) else { return policy.to_owned() };
+        if let Some(Value::Array(statements)) = document.get_mut("Statement") {
+            statements.reverse();
+        }
         serde_json::to_string_pretty(&document).unwrap()
     };
     SHOWN.with_borrow_mut(|shown| shown.entry(policy.to_owned()).or_insert_with(reorder).clone())
 }
+
+fn with_id(policy: &str, arn: &str, id: &str) -> String {
+    let mut document: Value = serde_json::from_str(policy).unwrap();
+    for statement in document["Statement"].as_array_mut().unwrap() {
+        match statement.pointer_mut("/Principal/AWS") {
+            Some(Value::Array(names)) => names.iter_mut().filter(|name| **name == arn).for_each(|name| *name = id.into()),
+            Some(name) if *name == arn => *name = id.into(),
+            _ => {}
+        }
+    }
+    document.to_string()
+}
+
+/// What KMS says of a policy that names someone who does not exist.
+pub const INVALID_PRINCIPALS: Refused = Refused("Policy contains a statement with one or more invalid principals.");
 
 impl Aws {
     pub fn at(&self, place: &Place) -> Site {
@@ -87,6 +106,22 @@ impl Aws {
     /// All queues that there are, by name.
     pub fn queues(&self) -> impl Iterator<Item = (&String, &Queue)> {
         self.sites.values().flat_map(|site| &site.queues)
+    }
+
+    /// Someone deletes a role: from now on every policy that names it shows its unique id.
+    pub fn delete_role(&mut self, arn: &str, id: &str) {
+        self.missing.insert(arn.to_owned());
+        for site in self.sites.values_mut() {
+            let of_queues = site.queues.values_mut().filter_map(|queue| queue.attributes.get_mut("Policy"));
+            for policy in of_queues.chain(site.keys.values_mut().map(|key| &mut key.policy)) {
+                *policy = with_id(policy, arn, id);
+            }
+        }
+    }
+
+    /// Someone makes a role of the name again, which is another.
+    pub fn make_role_again(&mut self, arn: &str) {
+        self.missing.remove(arn);
     }
 
     /// Makes a key as `CreateKey` does.
@@ -147,6 +182,9 @@ impl Aws {
                 let site = self.at(place);
                 let found = site.keys.values().filter(visible).filter(matching).map(Key::found);
                 Ok(KeyEffect::ByTags(found.collect()))
+            }
+            KeyAction::CreateKey { policy, .. } | KeyAction::PutKeyPolicy { policy, .. } if self.missing.iter().any(|role| policy.contains(role)) => {
+                Err(INVALID_PRINCIPALS)
             }
             KeyAction::CreateKey { policy, tags, description } => {
                 keeps_its_operator(policy)?;

@@ -168,6 +168,7 @@ pub enum Meddling {
     NoRotation,
     KeyTag,
     KeyPolicy,
+    RoleMadeAgain,
 }
 
 pub fn meddling() -> impl Strategy<Value = Meddling> {
@@ -185,6 +186,7 @@ pub fn meddling() -> impl Strategy<Value = Meddling> {
         Meddling::NoRotation,
         Meddling::KeyTag,
         Meddling::KeyPolicy,
+        Meddling::RoleMadeAgain,
     ])
 }
 
@@ -194,6 +196,10 @@ impl Meddling {
     /// Does it to the first of everything that it applies to.
     pub fn apply(self, world: &mut World, scene: &Scene) {
         world.meddled = true;
+        if let Self::RoleMadeAgain = self {
+            world.aws.delete_role(&role("acme-worker"), "AROAWORKERS0FIRST0LIFE");
+            world.aws.make_role_again(&role("acme-worker"));
+        }
         let site = world.aws.at_mut(&scene.place());
         if let Some(queue) = site.queues.values_mut().next() {
             self.to_queue(queue);

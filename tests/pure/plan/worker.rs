@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use encrypted_queue::api::queue_key::NamespacedName;
 use encrypted_queue::desired::{DesiredKey, DesiredQueue, Violation};
+use encrypted_queue::names::RoleArn;
 use encrypted_queue::outcome::End;
 use encrypted_queue::outcome::key::KeyPass;
 use encrypted_queue::outcome::queue::QueuePass;
@@ -11,7 +12,7 @@ use encrypted_queue::plan::effect::{KeyEffect, QueueEffect};
 use encrypted_queue::plan::teardown::{KeptQueue, plan_kept_queue, plan_key_end, plan_queue_end};
 use encrypted_queue::plan::{KeyAction, ObservedKey, ObservedQueue, QueueAction, plan_key, plan_queue, record, render};
 
-use super::aws::Refused;
+use super::aws::{INVALID_PRINCIPALS, Refused};
 use super::judge;
 use super::world::{Aim, KeyObject, QueueObject, Recorded, Scene, WINDOW, World, is_paused};
 
@@ -277,6 +278,13 @@ impl KeyWorker {
                 self.observed.note(&action, effect, world.now);
                 return Step::Did(action);
             }
+            // As the controller does with those that IAM does not know.
+            (Err(INVALID_PRINCIPALS), _) => {
+                let missing = world.aws.missing.iter().map(|arn| RoleArn::parse(arn).unwrap());
+                self.observed.refused.extend(missing);
+                self.left.clear();
+                return Step::Did(action);
+            }
             (Err(refused), _) => return self.end(world, scene, failed(&refused)),
         }
         self.left.clear();
@@ -294,11 +302,16 @@ impl KeyWorker {
             KeyAction::ForgetApplied { .. }
             | KeyAction::RecordKey { .. }
             | KeyAction::RecordUsers { .. }
+            | KeyAction::RecordDeletedPrincipals { .. }
             | KeyAction::RecordReleased { .. }
             | KeyAction::RecordRotationStart { .. }
             | KeyAction::RecordRotationServed { .. } => {
                 let now = world.now;
                 record::record(&mut world.keys.get_mut(&self.name).unwrap().status.0, action, now);
+                Ok(KeyEffect::Done)
+            }
+            KeyAction::MarkApproval { name } => {
+                world.approvals.retain(|approval| approval.name != *name);
                 Ok(KeyEffect::Done)
             }
             KeyAction::EndObject { .. } => {
@@ -314,6 +327,9 @@ impl KeyWorker {
 
     /// Writes status, as the controller does.
     fn end(&self, world: &mut World, scene: &Scene, end: End) -> Step<KeyAction> {
+        // As the controller does: what was left out is tried again.
+        let tried_again = !self.observed.refused.is_empty() && !matches!(end, End::Failed { .. });
+        let end = if tried_again { failed(&INVALID_PRINCIPALS) } else { end };
         let now = world.now;
         let object = world.keys.get_mut(&self.name).unwrap();
         let pass = KeyPass { desired: Some(&self.desired), observed: &self.observed, end: &end, checked_now: None, generation: Some(1) };

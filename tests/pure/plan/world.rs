@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use encrypted_queue::api::labels::PAUSED;
 use encrypted_queue::api::queue_key::{NamespacedName, QueueKeySpec};
 use encrypted_queue::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, QueueKeyStatus, SensitivityTier, Tenant};
-use encrypted_queue::desired::{DesiredKey, DesiredQueue, KeyInput, KeyUserInput, Refusal, desired_key, place_of};
+use encrypted_queue::desired::{Approval, DesiredKey, DesiredQueue, KeyInput, KeyUserInput, Refusal, desired_key, place_of};
 use encrypted_queue::names::{Place, RoleArn};
 use encrypted_queue::plan::objects::{self, Rules};
 use encrypted_queue::plan::teardown::{EndingQueue, KeptQueue};
@@ -136,6 +136,8 @@ pub struct World {
     pub queues: BTreeMap<NamespacedName, QueueObject>,
     pub keys: BTreeMap<String, KeyObject>,
     pub nonces: u32,
+    /// Approvals that were given and not used.
+    pub approvals: Vec<Approval>,
     /// Someone else changed AWS since the operator last compared everything: what is recorded need not be true.
     pub meddled: bool,
     /// Passes over several objects run at once, so that each may go by what was true when it began.
@@ -145,7 +147,16 @@ pub struct World {
 impl Default for World {
     fn default() -> Self {
         let now = "2026-11-23T00:00:00Z".parse().unwrap();
-        Self { aws: Aws::default(), now, queues: BTreeMap::new(), keys: BTreeMap::new(), nonces: 0, meddled: false, interleaved: false }
+        Self {
+            aws: Aws::default(),
+            now,
+            queues: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            nonces: 0,
+            approvals: Vec::new(),
+            meddled: false,
+            interleaved: false,
+        }
     }
 }
 
@@ -234,8 +245,8 @@ impl World {
     pub fn desired_key(&self, scene: &Scene, key: &str) -> DesiredKey {
         let object = self.key_object(key).unwrap();
         let users = scene.queues.keys().filter(|name| self.exists(scene, name)).filter_map(|name| self.key_user(scene, name, key)).collect();
-        let (tenant, tier) = (&scene.tenant, self.rules(scene).tier);
-        desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: operator_role(), users, approvals: Vec::new() })
+        let (tenant, tier, approvals) = (&scene.tenant, self.rules(scene).tier, self.approvals.clone());
+        desired_key(KeyInput { object: &object, tenant, tier, cluster_id: CLUSTER, operator_role: operator_role(), users, approvals })
     }
 
     fn key_user(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<KeyUserInput> {

@@ -1,6 +1,6 @@
 //! Someone else changes a queue.
 
-use super::{DEAD_LETTER, SOURCE, orders, queue_mut};
+use super::{DEAD_LETTER, SOURCE, key_mut, orders, queue_mut};
 use crate::plan::aws::Queue;
 use crate::plan::operator::Run;
 use crate::plan::world::{Scene, World};
@@ -58,6 +58,41 @@ fn a_redrive_policy_in_other_words_is_left_alone() {
 fn a_statement_that_someone_added_is_removed() {
     let added = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}]}"#;
     assert_eq!(repair(SOURCE, |queue| drop(queue.attributes.insert("Policy".to_owned(), added.to_owned()))), ["SetQueueAttributes"]);
+}
+
+/// What no policy of ours looks like, and what nobody can read.
+fn strange_policies() -> Vec<String> {
+    let enormous = |statements: usize| {
+        let statement = r#"{"Sid":"x","Effect":"Allow","Principal":{"AWS":"*"},"Action":"sqs:*","Resource":"*"}"#;
+        format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, vec![statement; statements].join(","))
+    };
+    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    let texts = ["no JSON", "{}", "[]", "null", r#"{"Statement":[{"Effect":"Perhaps"}]}"#, r#"{"Statement":{"Effect":"Allow","Principal":7}}"#];
+    texts.into_iter().map(str::to_owned).chain([deep, enormous(1_000), enormous(20_000)]).collect()
+}
+
+#[test]
+fn a_queue_policy_that_nobody_can_read_is_repaired() {
+    for policy in strange_policies() {
+        for name in [SOURCE, DEAD_LETTER] {
+            let writes = repair(name, |queue| drop(queue.attributes.insert("Policy".to_owned(), policy.clone())));
+            assert_eq!(writes, ["SetQueueAttributes"], "{name}: {policy:.80}");
+        }
+    }
+}
+
+#[test]
+fn a_key_policy_that_nobody_can_read_is_repaired_and_of_a_paused_queue_told() {
+    for policy in strange_policies() {
+        let (mut world, scene) = orders();
+        world.meddle(|world| key_mut(world, &scene).policy.clone_from(&policy));
+        let (mut paused, held) = (world.clone(), scene.clone().paused("orders"));
+        let told = paused.check(&held);
+        assert_eq!(told.writes(), [""; 0], "{policy:.80}");
+        assert!(told.told().iter().any(|said| said.contains("put the policy of key")), "{:?}", told.told());
+        assert_eq!(world.check(&scene).writes(), ["PutKeyPolicy"], "{policy:.80}");
+        world.assert_rest(&scene);
+    }
 }
 
 #[test]

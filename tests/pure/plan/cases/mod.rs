@@ -2,6 +2,7 @@
 
 mod crash;
 mod create;
+mod deleted;
 mod drift;
 mod ending;
 mod kept;

@@ -127,6 +127,12 @@ impl Scope {
 /// The operation of protocols that put it in the path, else method and path.
 fn path_operation(method: &Method, path: &str) -> String {
     let path = path.split('?').next().unwrap_or_default();
+    let segments: Vec<&str> = path.split('/').collect();
+    match (method, segments.as_slice()) {
+        (&Method::GET, ["", "clusters", _, "pod-identity-associations"]) => return "ListPodIdentityAssociations".to_owned(),
+        (&Method::GET, ["", "clusters", _, "pod-identity-associations", _]) => return "DescribePodIdentityAssociation".to_owned(),
+        _ => {}
+    }
     match path.split_once("/operation/") {
         Some((_, operation)) => operation.to_owned(),
         None => format!("{method} {path}"),

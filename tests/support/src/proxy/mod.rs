@@ -10,6 +10,7 @@
 mod answer;
 mod classify;
 mod control;
+mod eks;
 mod inject;
 mod ledger;
 mod quota;
@@ -70,6 +71,7 @@ impl Proxy {
             injector: Injector::default(),
             quotas: Quotas::default(),
             strict: Strict::default(),
+            eks: eks::Eks::default(),
             delay_micros: AtomicU64::new(0),
             started: Instant::now(),
         });
@@ -186,6 +188,21 @@ impl Proxy {
     /// Makes an IAM principal exist, with a unique id of its own.
     pub fn add_principal(&self, arn: &str) {
         self.shared.strict.add_principal(arn);
+    }
+
+    /// Makes an EKS cluster of this name be known.
+    pub fn add_cluster(&self, cluster: &str) {
+        self.shared.eks.add_cluster(cluster);
+    }
+
+    /// Gives a ServiceAccount a role by a Pod Identity association, which may go on to a target role.
+    pub fn associate(&self, cluster: &str, namespace: &str, account: &str, role: &str, target: Option<&str>) {
+        self.shared.eks.associate(cluster, namespace, account, role, target);
+    }
+
+    /// Ends a Pod Identity association.
+    pub fn dissociate(&self, cluster: &str, namespace: &str, account: &str) {
+        self.shared.eks.dissociate(cluster, namespace, account);
     }
 
     /// Deletes an IAM principal: stored policies show its unique id, also when it is made again.

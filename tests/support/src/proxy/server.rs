@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::answer::Answer;
 use super::classify::Request;
 use super::control;
+use super::eks::Eks;
 use super::inject::{Effect, Injector, Moment, Trigger, Way};
 use super::ledger::{Call, Ledger, Outcome};
 use super::quota::Quotas;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub injector: Injector,
     pub quotas: Quotas,
     pub strict: Strict,
+    pub eks: Eks,
     pub delay_micros: AtomicU64,
     pub started: Instant,
 }
@@ -137,6 +139,10 @@ impl Journey<'_> {
         if let Some(refusal) = shared.quotas.refuse(request, Instant::now()) {
             self.outcome = Outcome::Refused;
             return End::Answer(refusal);
+        }
+        if let Some(answer) = shared.eks.answer(request) {
+            self.outcome = if answer.status.is_success() { Outcome::Forwarded } else { Outcome::Refused };
+            return self.meet(request, met, Moment::AfterEffect).await.unwrap_or(End::Answer(answer));
         }
         let answer = match shared.strict.before(&shared.upstream, request).await {
             Err(refusal) => {
