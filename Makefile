@@ -18,6 +18,16 @@ fixtures: ## Build or install, once, the servers that test, demo and bench run a
 test: fixtures ## Run all tests, against a real API server and an AWS emulator
 	cargo test --workspace --locked
 
+.PHONY: test-long
+test-long: ## Judge over a million requests to random policies, and a hundred thousand policies read back
+	JUDGED_DECLARATIONS=7500 cargo test --locked --test proof
+	PROPTEST_CASES=40000 cargo test --locked --lib policy::tests::round_trip
+	PROPTEST_CASES=40000 cargo test --locked --lib policy::tests::equivalence
+
+.PHONY: fuzz
+fuzz: ## Fuzz the policy parser and the comparison for SECONDS (60) each
+	tools/fuzz.sh $(or $(SECONDS),60)
+
 .PHONY: demo
 demo: fixtures ## Show the operator at work on this machine (KEEP=1 leaves it running)
 	@KEEP=$(KEEP) tools/demo.sh

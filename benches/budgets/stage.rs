@@ -30,7 +30,7 @@ impl Stage {
     /// Servers and definitions; no operator, no objects.
     pub(crate) async fn empty() -> Self {
         progress("starting API server and AWS emulator");
-        Self { world: World::new().await }
+        Self { world: World::new().await.without_witness() }
     }
 
     /// The same with the platform's objects and an operator that has verified both accounts.

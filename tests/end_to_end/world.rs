@@ -16,6 +16,10 @@ use kube::{Api, Client, ResourceExt};
 use test_support::proxy::Proxy;
 use test_support::{ControlPlane, Moto, Server, User};
 
+#[path = "witness.rs"]
+mod witness;
+use witness::Witness;
+
 /// The operator's own account, which is the emulator's default.
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const OPERATOR: &str = "arn:aws:iam::123456789012:role/encrypted-queue-operator";
@@ -29,7 +33,19 @@ pub(crate) struct World {
     /// Who the operator is in Kubernetes.
     pub(crate) operator_user: User,
     operator: Option<Server>,
+    /// Taken at the end.
+    witness: Option<Witness>,
     _moto: Moto,
+}
+
+/// However a test ends well, every write to AWS in it must have kept the invariants.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.operator = None;
+        let Some(witness) = self.witness.take().filter(|_| !std::thread::panicking()) else { return };
+        let report = witness.judge(&self.proxy);
+        assert!(report.violations.is_empty(), "{} of {} writes:\n{}", report.violations.len(), report.writes, report.violations.join("\n"));
+    }
 }
 
 impl World {
@@ -39,7 +55,8 @@ impl World {
         let proxy = Proxy::start(moto.endpoint().parse().expect("an address")).await.expect("proxy starts");
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
-        let world = Self { client, proxy, control_plane, operator_user: User::Admin, operator: None, _moto: moto };
+        let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
+        let world = Self { client, proxy, control_plane, operator_user: User::Admin, operator: None, witness, _moto: moto };
         for definition in crds::all() {
             world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
         }
@@ -49,6 +66,13 @@ impl World {
             })
             .await;
         world
+    }
+
+    /// Unwatched and not judged at the end: nothing but the operator is to be measured.
+    #[allow(dead_code)]
+    pub(crate) fn without_witness(mut self) -> Self {
+        self.witness = None;
+        self
     }
 
     /// The same with a running operator.

@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use encrypted_queue::api::encrypted_queue::{KeySourceCondition, ServicePrincipal};
 use encrypted_queue::api::sensitivity_tier::Others;
+use encrypted_queue::desired::{PrincipalRules, ServiceAccountRole};
 use encrypted_queue::names::{Partition, Place, RoleArn};
 use encrypted_queue::policy::access::{Capability, Grant, KeyAccess, OrganizationRoles, Principal, QueueAccess, ServiceSource};
+use serde_json::json;
+
+use crate::declare;
 
 const ACCOUNT: &str = "111122223333";
 const OTHER_ACCOUNT: &str = "444455556666";
@@ -119,6 +123,71 @@ fn dead_letters() -> KeyAccess {
     with_dead_letters(orders(&grants))
 }
 
+fn role_of(account: &str, name: &str, capability: Capability) -> Grant {
+    Grant { principal: Principal::Role(role_arn(Partition::Aws, account, name)), capability }
+}
+
+/// What a manifest says, ServiceAccounts resolved: they stand in the policies as the roles that they are.
+fn service_accounts() -> KeyAccess {
+    let change = json!({"spec": {
+        "producers": [{"serviceAccount": {"name": "orders-api"}}], "consumers": [{"serviceAccount": {"name": "orders-worker"}}], "deadLetter": null,
+    }});
+    let role = |name: &str| ServiceAccountRole::Role(declare::role(name));
+    let declared = declare::declared().with_queue(change);
+    let declared = declared.with_service_account("orders-api", role("acme-api")).with_service_account("orders-worker", role("acme-worker"));
+    let desired = declared.judged().unwrap();
+    key(desired.place, vec![desired.access])
+}
+
+/// A whole organisation, and paths of another, for roles of one name.
+fn two_organizations() -> KeyAccess {
+    let paths = ["o-f6e5d4c3b2/r-ab12/ou-ab12-11111111/*", "o-f6e5d4c3b2/r-ab12/ou-ab12-22222222/"];
+    orders(&[organization("o-a1b2c3d4e5", &[], "log-shipper"), organization("o-f6e5d4c3b2", &paths, "log-shipper")])
+}
+
+/// One of each kind of principal in one key's queues, all with dead letters.
+fn tenant_scope_of_every_kind() -> KeyAccess {
+    let topic = "arn:aws:sns:eu-west-1:111122223333:orders";
+    let service = service(ServicePrincipal::Sns, topic, KeySourceCondition::SourceArn);
+    let mut access = orders(&[producer(), service, organization("o-a1b2c3d4e5", &[], "log-shipper"), consumer()]);
+    let redriver = role("acme-redriver", Capability::Redrive);
+    let bills = queue(&access.place, "acme-bills", &[producer(), consumer(), redriver]);
+    access.users.push(bills);
+    with_dead_letters(access)
+}
+
+/// What a queue that had every kind of grant keeps when its tier forbids one kind.
+fn tightened(rule: &str) -> KeyAccess {
+    let topic = "arn:aws:sns:eu-west-1:111122223333:orders";
+    let grants = [
+        producer(),
+        role_of(OTHER_ACCOUNT, "acme-partner", Capability::Send),
+        service(ServicePrincipal::Sns, topic, KeySourceCondition::SourceArn),
+        organization("o-a1b2c3d4e5", &[], "log-shipper"),
+        consumer(),
+        role_of(OTHER_ACCOUNT, "acme-auditor", Capability::Receive),
+    ];
+    let admits = json!({"spec": {"principals": {"roles": [declare::role("acme-*"), format!("arn:aws:iam::{OTHER_ACCOUNT}:role/acme-*")]}}});
+    let tenant = declare::patched(&declare::tenant(), &admits);
+    let allowed = json!({"spec": {"access": {"crossAccount": "Allow", "services": "Allow", "organizations": "Allow"}}});
+    let tier = declare::patched(&declare::patched(&declare::tier(), &allowed), &json!({"spec": {"access": {rule: "Deny"}}}));
+    let rules = PrincipalRules::new(&tenant.spec, &tier.spec, Partition::Aws, None);
+    let mut access = orders(&grants);
+    let all = access.users[0].clone();
+    access.users = vec![all.clone().retain(|grant| rules.check(grant).is_ok())];
+    assert!(access.users[0].grants.len() < all.grants.len() && access.users[0].grants.len() > 2, "{rule} forbids some");
+    access
+}
+
+fn govcloud() -> KeyAccess {
+    let place = place(Partition::GovCloud, "us-gov-west-1");
+    let grant = |name, capability| Grant { principal: Principal::Role(role_arn(Partition::GovCloud, ACCOUNT, name)), capability };
+    let topic = "arn:aws-us-gov:sns:us-gov-west-1:111122223333:orders";
+    let grants = [service(ServicePrincipal::Sns, topic, KeySourceCondition::SourceArn), grant("acme-orders-worker", Capability::Receive)];
+    let queue = queue(&place, "acme-orders", &grants);
+    key(place, vec![queue])
+}
+
 /// All cases by name.
 pub fn all() -> Vec<(&'static str, KeyAccess)> {
     use KeySourceCondition::{None as AnySource, SourceAccount, SourceArn};
@@ -143,10 +212,18 @@ pub fn all() -> Vec<(&'static str, KeyAccess)> {
         ("organization", orders(&[organization("o-a1b2c3d4e5", &[], "log-shipper")])),
         ("organization-paths", orders(&[organization("o-a1b2c3d4e5", &["o-a1b2c3d4e5/r-ab12/ou-ab12-11111111/*"], "log-shipper")])),
         ("organization-and-namesake", organization_and_namesake()),
+        ("organizations-of-one-role-name", two_organizations()),
+        ("service-account", service_accounts()),
+        ("other-account-consumer", orders(&[role_of(OTHER_ACCOUNT, "team/partner", Capability::Receive)])),
+        ("tier-cross-account-denied", tightened("crossAccount")),
+        ("tier-services-denied", tightened("services")),
+        ("tier-organizations-denied", tightened("organizations")),
         ("others-unstated", others_unstated()),
         ("suspended", suspended()),
         ("administrators", administered()),
         ("tenant-scope", tenant_scope()),
+        ("tenant-scope-of-every-kind", tenant_scope_of_every_kind()),
         ("china", china()),
+        ("govcloud", govcloud()),
     ]
 }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cases;
+#[allow(dead_code, clippy::needless_pass_by_value)]
+#[path = "../pure/declare.rs"]
+mod declare;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod equivalence;
-mod evaluator;
 mod judged;
 mod limits;
 mod parsing;
 mod reading;
+mod reshape;
 mod round_trip;
 mod strategies;
 

@@ -45,8 +45,8 @@ fn services() -> impl Strategy<Value = Principal> {
 }
 
 fn organizations() -> impl Strategy<Value = Principal> {
-    (select(&ORGANIZATIONS[..]), btree_set(select(&UNITS[..]), 0..=2), select(&ROLES[2..])).prop_map(|(id, units, role_name)| {
-        let paths = units.into_iter().map(|unit| format!("{id}/{unit}*")).collect();
+    (select(&ORGANIZATIONS[..]), btree_set((select(&UNITS[..]), any::<bool>()), 0..=2), select(&ROLES[2..])).prop_map(|(id, units, role_name)| {
+        let paths = units.into_iter().map(|(unit, below)| format!("{id}/{unit}{}", if below { "*" } else { "" })).collect();
         Principal::Organization(OrganizationRoles { id: id.to_owned(), paths, role_name: role_name.to_owned() })
     })
 }

@@ -5,9 +5,12 @@
 //! programs; `make test` and `make demo` run both first.
 //!
 //! Tests of one binary share servers through [`ControlPlane::shared`] and [`Moto::shared`].
+//!
+//! [`judge`] decides by AWS's own rules who can do what.
 
 mod control_plane;
 mod http;
+pub mod judge;
 mod moto;
 mod process;
 pub mod proxy;
