@@ -89,11 +89,10 @@ pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &Sensi
     let newest = keys.iter().map(|(generation, _)| *generation).max().unwrap_or(1);
     // A recorded key of another identity is being left.
     let recorded = object.status.as_ref().and_then(|status| status.key.as_ref()).and_then(|key| identity.generation_of(&key.name));
-    let chosen = recorded.unwrap_or(newest);
-    let full = keys.iter().any(|(generation, key)| *generation == chosen && has_no_room_for(key, object));
-    if full { newest + 1 } else { chosen }
+    let has_room = |wanted: u32| !keys.iter().any(|(generation, key)| *generation == wanted && has_no_room_for(key, object));
+    // Who finds their key full goes to the newest with the others, and only past that to another.
+    [recorded.unwrap_or(newest), newest].into_iter().find(|generation| has_room(*generation)).unwrap_or(newest + 1)
 }
-
 /// Whether the key that a queue is under and now leaves is of a tier that asks for approvals; where that cannot be told, it is.
 pub fn leaves_approval<'a>(object: &EncryptedQueue, key: Option<&QueueKey>, tier: impl FnOnce(&str) -> Option<&'a SensitivityTier>) -> bool {
     if object.status.as_ref().is_none_or(|status| status.key.is_none()) {
@@ -159,7 +158,9 @@ mod tests {
         assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 2);
         let condition = json!({"type": "Ready", "status": "False", "reason": "KeyFull", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         keys[0] = key("acme", 2, json!({"conditions": [condition]}));
-        assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 12, "no room: the next key");
+        assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 11, "no room: the newest key, where the others went");
+        keys[1] = key("acme", 11, json!({"conditions": [condition]}));
+        assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 12, "no room there either: the next key");
         let user = json!({"namespace": "acme-prod", "name": "orders", "uid": "u", "grantsSha256": "0"});
         keys[0] = key("acme", 2, json!({"conditions": [condition], "users": [user]}));
         assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 2, "who is in stays");

@@ -156,6 +156,8 @@ pub fn key_user(
             Err(Some(PrincipalRules::new(&tenant.spec, &tier.spec, partition, rules.operator_role)))
         }
         Ok(desired) if is_target => Ok(desired),
+        // A queue that was not made yet leaves nothing under the key.
+        Ok(_) if recorded_arns(queue).is_none() => return None,
         Ok(mut desired) => {
             let is_current = status.and_then(|status| status.key.as_ref()).is_some_and(|key| key.name == name);
             if !is_current {

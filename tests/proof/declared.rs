@@ -246,6 +246,8 @@ impl Declaration {
                 operator_role: Some(&operator),
                 within_limit: true,
                 key_generation: 1,
+                leaves_approval: false,
+                settle: jiff::SignedDuration::ZERO,
             });
             desired.unwrap_or_else(|refusal| panic!("{:?}", refusal.violations)).access
         };
