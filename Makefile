@@ -28,6 +28,10 @@ test-long: ## Judge over a million requests to random policies, and a hundred th
 fuzz: ## Fuzz the policy parser and the comparison for SECONDS (60) each
 	tools/fuzz.sh $(or $(SECONDS),60)
 
+.PHONY: mutants
+mutants: ## Break policies and plans in every small way, and see that a test notices (hours; ARGUMENTS=--iterate goes on)
+	tools/cargo-mutants.sh $(ARGUMENTS)
+
 .PHONY: demo
 demo: fixtures ## Show the operator at work on this machine (KEEP=1 leaves it running)
 	@KEEP=$(KEEP) tools/demo.sh

@@ -3,7 +3,8 @@
 //! 1. Encrypted: no write makes a managed queue, or leaves one, without a key of its own tenant and tier.
 //! 2. Least access: whoever can do more after a write than before is declared at that time, or had it after the operator's last write to the same
 //!    queue or key (repair). By induction all access is declared, old or new, but for what others did beside the operator.
-//! 3. No lock-out: every key policy keeps the operator, without conditions, the tenant's administrators and the account's root administration.
+//! 3. No lock-out: every key policy keeps the operator, without conditions, the tenant's administrators that there are and the account's root
+//!    administration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Inspector<'a> {
     own: BTreeSet<String>,
     others: BTreeSet<String>,
     aws: Aws,
+    /// Account and name of roles that were deleted: no policy can name them, nor one made again before the operator finds that it is there.
+    deleted_roles: BTreeSet<(String, String)>,
     /// Who could do what after the operator's last write.
     left: BTreeMap<Touched, Holders>,
     report: Report,
@@ -68,7 +71,7 @@ pub fn inspect(calls: &[Call], declarations: &Declarations, parties: &Parties<'_
         declarations.associate(text("namespace"), text("serviceAccount"), text("roleArn"));
     }
     let declarations = &declarations;
-    let mut inspector = Inspector { declarations, operator: parties.role, own, others, aws, left, report };
+    let mut inspector = Inspector { declarations, operator: parties.role, own, others, aws, deleted_roles: BTreeSet::new(), left, report };
     for call in calls {
         inspector.take(call);
     }
@@ -96,6 +99,10 @@ impl Inspector<'_> {
         {
             let side = if self.own.contains(&call.access_key) { &mut self.own } else { &mut self.others };
             side.insert(key.to_owned());
+        }
+        if call.took_effect && call.is("DeleteRole") {
+            let name = call.request["RoleName"].as_str().unwrap_or_default();
+            self.deleted_roles.insert((call.account.clone(), name.to_owned()));
         }
         if call.took_effect && call.service == "kms" {
             self.aws.named_key(call);
@@ -202,8 +209,12 @@ impl Inspector<'_> {
         let putting = [recovery.as_slice(), &["kms:PutKeyPolicy"]].concat();
         let mut kept =
             vec![("the operator".to_owned(), session(&operator), putting.clone()), ("root administration".to_owned(), root, putting.clone())];
-        kept.extend(in_each("keyAdministrators").iter().map(|role| (role.clone(), session(role), recovery.to_vec())));
-        kept.extend(in_each("breakGlassAdministrators").iter().map(|role| (role.clone(), session(role), putting.clone())));
+        let is_there = |role: &&String| {
+            let name = role.rsplit('/').next().unwrap_or_default();
+            !self.deleted_roles.contains(&(role.split(':').nth(4).unwrap_or_default().to_owned(), name.to_owned()))
+        };
+        kept.extend(in_each("keyAdministrators").iter().filter(is_there).map(|role| (role.clone(), session(role), recovery.to_vec())));
+        kept.extend(in_each("breakGlassAdministrators").iter().filter(is_there).map(|role| (role.clone(), session(role), putting.clone())));
         let plain = unconditioned(policy);
         for (who, caller, actions) in kept {
             let may = |action: &&&str| {

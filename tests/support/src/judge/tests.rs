@@ -151,6 +151,17 @@ fn what_others_do_is_not_blamed_on_the_operator() {
 }
 
 #[test]
+fn an_administrator_who_was_deleted_cannot_be_named() {
+    let mut policy = key_policy(&[PRODUCER, CONSUMER]);
+    policy["Statement"].as_array_mut().unwrap().remove(2);
+    let put = put_key_policy("operator", &policy);
+    assert!(!judged(false, std::slice::from_ref(&put)).violations.is_empty());
+    let name = ADMINISTRATOR.rsplit('/').next().unwrap();
+    let deleted = call("someone", "iam:DeleteRole", json!({"RoleName": name}), Value::Null);
+    assert_eq!(judged(false, &[deleted, put]).violations, [""; 0]);
+}
+
+#[test]
 fn every_violation_is_noticed() {
     let with = |change: &dyn Fn(&mut Value)| {
         let mut policy = key_policy(&[PRODUCER, CONSUMER]);
