@@ -56,7 +56,7 @@ impl Helm {
     pub async fn run(&self, command: &str, arguments: &[&str]) -> Output {
         let mut helm = Command::new(&self.program);
         helm.env_clear().env("HOME", self.home.path()).env("KUBECONFIG", self.control_plane.kubeconfig_path());
-        helm.args([command, RELEASE, "--namespace", NAMESPACE]).args(arguments).kill_on_drop(true);
+        helm.args(command.split(' ')).args([RELEASE, "--namespace", NAMESPACE]).args(arguments).kill_on_drop(true);
         helm.output().await.unwrap()
     }
 

@@ -6,38 +6,64 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use encrypted_queue::api::{SensitivityTier, Tenant};
 use encrypted_queue::aws::CallCounts;
 use encrypted_queue::telemetry::metrics::{Kind, Metrics, ReconcileResult};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::core::{GroupVersionKind, TypeMeta};
+use kube::{Client, ResourceExt};
 use regex::Regex;
 use serde_json::{Value, json};
 
 use helm::{Helm, NAMESPACE, chart};
 
-/// Definitions and rules, which outlive the release: what they are, and which version of them.
-async fn lasting(helm: &Helm) -> BTreeMap<String, String> {
-    let version = |name: String, version: Option<String>| (name, version.unwrap());
-    let all = Api::<CustomResourceDefinition>::all(helm.client.clone()).list(&ListParams::default()).await.unwrap();
+/// Everything of the release, and the definitions, with what changes when they change.
+async fn versions(helm: &Helm) -> BTreeMap<String, String> {
+    let manifest = helm.succeeds("get manifest", &[]).await;
+    let mut versions = BTreeMap::new();
+    for object in serde_saphyr::from_multiple::<Value>(&manifest).unwrap().iter().filter(|object| object.is_object()) {
+        let (key, api) = (key(object), api(&helm.client, object));
+        versions.insert(key, api.get(&name(object)).await.unwrap().resource_version().unwrap());
+    }
+    let definitions = Api::<CustomResourceDefinition>::all(helm.client.clone()).list(&ListParams::default()).await.unwrap();
     // The API server writes conditions at times of its own.
-    let definitions = all.iter().map(|object| version(object.name_any(), object.metadata.generation.map(|generation| generation.to_string())));
-    let tenants = Api::<Tenant>::all(helm.client.clone()).list(&ListParams::default()).await.unwrap();
-    let tiers = Api::<SensitivityTier>::all(helm.client.clone()).list(&ListParams::default()).await.unwrap();
-    let rules = tenants.iter().map(|tenant| version(format!("tenant {}", tenant.name_any()), tenant.resource_version()));
-    definitions.chain(rules).chain(tiers.iter().map(|tier| version(format!("tier {}", tier.name_any()), tier.resource_version()))).collect()
+    versions.extend(definitions.iter().map(|object| (format!("CustomResourceDefinition {}", object.name_any()), generation(object))));
+    versions
 }
 
-/// What was written since, but for Helm's own records and what its hooks are made of.
-fn written_since(helm: &Helm, before: usize) -> Vec<String> {
-    let of_helm = |resource: &str, name: &str| resource == "secrets" || resource == "tokenreviews" || name.ends_with("-crds");
-    let writes = helm.control_plane.writes().unwrap().into_iter().skip(before);
-    let writes = writes.filter(|write| !of_helm(&write.resource, &write.name) && write.resource != "customresourcedefinitions");
-    writes.map(|write| format!("{} {} {} {}", write.user, write.verb, write.resource, write.name)).collect()
+fn generation(definition: &CustomResourceDefinition) -> String {
+    definition.metadata.generation.unwrap().to_string()
+}
+
+fn name(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+fn key(object: &Value) -> String {
+    format!("{} {}", object["kind"].as_str().unwrap(), name(object))
+}
+
+fn api(client: &Client, object: &Value) -> Api<DynamicObject> {
+    let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
+    match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+/// Of these objects, those that are there.
+async fn present(helm: &Helm, manifest: &str) -> BTreeSet<String> {
+    let mut present = BTreeSet::new();
+    for object in serde_saphyr::from_multiple::<Value>(manifest).unwrap().iter().filter(|object| object.is_object()) {
+        if api(&helm.client, object).get_opt(&name(object)).await.unwrap().is_some() {
+            present.insert(key(object));
+        }
+    }
+    present
 }
 
 #[tokio::test]
@@ -45,34 +71,37 @@ async fn an_upgrade_without_changes_changes_nothing_and_uninstalling_keeps_rules
     let helm = Helm::start().await;
     let notes = helm.deploys("install", &["--create-namespace"]).await;
     assert!(notes.contains("Tenants: acme. Tiers: restricted."), "{notes}");
-    let installed = lasting(&helm).await;
-    assert_eq!(installed.len(), 7, "{installed:?}");
-    let deployments = Api::<Deployment>::namespaced(helm.client.clone(), NAMESPACE);
-    let deployment = deployments.get("queues").await.unwrap();
+    let installed = versions(&helm).await;
+    assert!(installed.len() > 20 && installed.contains_key("Deployment queues"), "{installed:?}");
 
-    let before = helm.control_plane.writes().unwrap().len();
     helm.deploys("upgrade", &[]).await;
-    assert_eq!(written_since(&helm, before), [""; 0]);
-    assert_eq!(lasting(&helm).await, installed);
-    assert_eq!(deployments.get("queues").await.unwrap().resource_version(), deployment.resource_version());
+    assert_eq!(versions(&helm).await, installed);
 
+    let manifest = helm.succeeds("get manifest", &[]).await;
     helm.succeeds("uninstall", &[]).await;
-    assert_eq!(lasting(&helm).await, installed);
-    assert!(deployments.get_opt("queues").await.unwrap().is_none());
-    let roles = Api::<ClusterRole>::all(helm.client.clone());
-    for role in ["queues", "queues-crds", "encrypted-queue-author"] {
-        assert!(roles.get_opt(role).await.unwrap().is_none(), "{role} is left");
-    }
+    assert_eq!(present(&helm, &manifest).await, ["SensitivityTier restricted", "Tenant acme"].map(str::to_owned).into());
+    let definitions = Api::<CustomResourceDefinition>::all(helm.client.clone());
+    assert_eq!(definitions.list(&ListParams::default()).await.unwrap().items.len(), 5);
+    let hooks: Vec<_> = Api::<ClusterRole>::all(helm.client.clone()).list(&ListParams::default()).await.unwrap().items;
+    assert!(hooks.iter().all(|role| !role.name_any().starts_with("queues")), "a hook's role is left");
 
-    // What was kept belongs to the next install.
+    // What was kept belongs to the next install, as it is.
     helm.deploys("install", &[]).await;
-    assert_eq!(lasting(&helm).await.keys().collect::<Vec<_>>(), installed.keys().collect::<Vec<_>>());
+    let again = versions(&helm).await;
+    assert_eq!(again.keys().collect::<Vec<_>>(), installed.keys().collect::<Vec<_>>());
+    for kept in ["Tenant acme", "CustomResourceDefinition tenants.encryptedqueue.dev"] {
+        assert_eq!(again[kept], installed[kept], "{kept}");
+    }
 }
 
 #[tokio::test]
-async fn older_definitions_are_noticed_and_upgraded() {
+async fn in_a_restricted_namespace_older_definitions_are_noticed_and_upgraded() {
     let helm = Helm::start().await;
-    helm.deploys("install", &["--create-namespace"]).await;
+    let metadata = json!({"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}});
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+    Api::all(helm.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+    helm.deploys("install", &[]).await;
+    assert_restricted(&helm).await;
     assert!(helm.succeeds("test", &[]).await.contains("Phase:          Succeeded"));
 
     let definitions = Api::<CustomResourceDefinition>::all(helm.client.clone());
@@ -92,16 +121,8 @@ async fn older_definitions_are_noticed_and_upgraded() {
     assert!(helm.succeeds("test", &[]).await.contains("Phase:          Succeeded"));
 }
 
-/// Every pod of the chart is one that the restricted profile admits, and would not be without what its template says.
-#[tokio::test]
-async fn the_pods_are_restricted() {
-    let helm = Helm::start().await;
-    let labels = json!({"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}});
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": labels})).unwrap();
-    Api::all(helm.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-    helm.deploys("install", &[]).await;
-    helm.succeeds("test", &[]).await;
-
+/// The restricted profile admits the operator's pods, and would not without what their template says. Here the pods of hooks and tests are admitted too.
+async fn assert_restricted(helm: &Helm) {
     let deployment = Api::<Deployment>::namespaced(helm.client.clone(), NAMESPACE).get("queues").await.unwrap();
     let mut spec = deployment.spec.unwrap().template.spec.unwrap();
     spec.priority_class_name = None;
