@@ -49,6 +49,10 @@ for rendering in "$work"/*.yaml; do
 done
 echo "kube-score: nothing found"
 
+need go "it runs Argo CD's interpreter"
+GOWORK=off go -C tools/argocd-health test ./... >"$work/health" 2>&1 || fail "the health check for Argo CD: $(cat "$work/health")"
+echo "Argo CD: its interpreter judges every state as expected"
+
 [ "${1:-}" != --offline ] || exit 0
 
 need kubectl "it asks the API server"
