@@ -7,7 +7,7 @@ source tools/common.sh
 chart=charts/encrypted-queue-operator
 
 # Every directory here is generated as a whole: what the generator does not write does not belong in it.
-generated=(crds "$chart/crds" deploy)
+generated=(crds "$chart/crds" "$chart/values.schema.json" deploy)
 
 # Written by hand, and kept as they are.
 kept() { find deploy -name kustomization.yaml -o -path deploy/rbac/namespace.yaml; }
@@ -25,12 +25,28 @@ render() {
     } >"$file"
 }
 
+# The definitions of $1 as JSON by kind. Helm reads YAML anyway, so nothing else has to.
+definitions_as_json() {
+    local reader
+    reader=$(mktemp -d)
+    mkdir "$reader/templates" "$reader/definitions"
+    cp "$1"/*.yaml "$reader/definitions"
+    printf 'apiVersion: v2\nname: reader\nversion: 0.0.0\n' >"$reader/Chart.yaml"
+    cat >"$reader/templates/definitions.yaml" <<'TEMPLATE'
+{{ $all := dict }}{{ range $path, $_ := .Files.Glob "definitions/*" }}{{ $definition := $.Files.Get $path | fromYaml }}
+{{- $_ := set $all $definition.spec.names.kind $definition }}{{ end }}{{ toRawJson $all }}
+TEMPLATE
+    tools/helm.sh template reader "$reader" | sed -n '/^{/p'
+    rm -rf "$reader"
+}
+
 generate_into() {
     local file
     cargo run --quiet --bin encrypted-queue -- crds --output-dir "$1/crds"
     mkdir -p "$1/$chart" "$1/deploy"
     cp -R "$1/crds" "$1/$chart/crds"
     cp -R "$1/crds" "$1/deploy/crds"
+    definitions_as_json "$1/crds" | python3 tools/chart/values_schema.py "$chart/values.schema.json" >"$1/$chart/values.schema.json"
     kept | while read -r file; do
         mkdir -p "$1/$(dirname "$file")"
         cp "$file" "$1/$file"

@@ -135,6 +135,34 @@ async fn assert_restricted(helm: &Helm) {
     assert!(refused.contains("runAsNonRoot != true") && refused.contains("seccompProfile"), "{refused}");
 }
 
+/// The values' schema takes the examples for what they are, and its rules are the definitions'.
+#[test]
+fn tenants_and_tiers_of_the_examples_are_values() {
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(chart().join("values.schema.json")).unwrap()).unwrap();
+    let mut seen = 0;
+    for (file, document) in crate::examples::all() {
+        let definition = match document["kind"].as_str().unwrap() {
+            "Tenant" => "tenant",
+            "SensitivityTier" => "sensitivityTier",
+            _ => continue,
+        };
+        seen += 1;
+        let schema = &schema["definitions"][definition];
+        jsonschema::validate(schema, &document["spec"]).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let mut wrong = document["spec"].clone();
+        wrong["unheardOf"] = true.into();
+        assert!(!jsonschema::is_valid(schema, &wrong), "{file}");
+    }
+    assert!(seen >= 5, "{seen}");
+}
+
+#[test]
+fn a_chart_installs_the_operator_it_was_made_with() {
+    let text = std::fs::read_to_string(chart().join("Chart.yaml")).unwrap();
+    let chart: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!((&chart["version"], &chart["appVersion"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(env!("CARGO_PKG_VERSION"))));
+}
+
 /// Alerts and dashboard ask for what the operator exports, and each alert has a section in the runbooks.
 #[test]
 fn alerts_and_dashboard_are_about_metrics_that_exist() {
