@@ -35,8 +35,8 @@ while IFS=$'\t' read -r value field; do
 done <"$chart/ci/refused.tsv"
 echo "values.schema.json: $refused wrong values refused, each with its field"
 
-# Left out on purpose: a limit of CPU (throttled renewals lose the lease); Always pulling (tags are never moved, and a registry that is away must not keep
-# a pod from starting); anti-affinity (topology spread does the same, and better).
+# Left out on purpose: a limit of CPU (throttled renewals lose the lease); Always pulling (tags are never moved, and a registry that is away must not
+# keep a pod from starting); anti-affinity (topology spread does the same, and better).
 exceptions=(--ignore-container-cpu-limit --ignore-test container-image-pull-policy --ignore-test deployment-has-host-podantiaffinity)
 for rendering in "$work"/*.yaml; do
     case $rendering in
@@ -49,9 +49,14 @@ for rendering in "$work"/*.yaml; do
 done
 echo "kube-score: nothing found"
 
-need go "it runs Argo CD's interpreter"
-GOWORK=off go -C tools/argocd-health test ./... >"$work/health" 2>&1 || fail "the health check for Argo CD: $(cat "$work/health")"
+need go "it runs Argo CD's interpreter and Prometheus' parser"
+# go_tests FOLDER: with a line every 15 s, since the first time compiles.
+go_tests() { with_progress "tests of $1" env GOWORK=off CGO_ENABLED=0 nice go -C "$1" test ./...; }
+go_tests tools/argocd-health
 echo "Argo CD: its interpreter judges every state as expected"
+"$helm" template queues "$chart" --values "$chart/ci/full-values.yaml" --show-only templates/monitoring/prometheusrule.yaml >"$work/rule"
+PROMETHEUS_RULE=$work/rule go_tests tools/alerts
+echo "Prometheus: alerts and dashboard read"
 
 [ "${1:-}" != --offline ] || exit 0
 
@@ -74,14 +79,15 @@ kubectl create namespace "$namespace" >/dev/null
 kubectl label namespace "$namespace" pod-security.kubernetes.io/{enforce,warn}=restricted >/dev/null
 kubectl apply --server-side -f "$chart/crds" >/dev/null
 kubectl wait --for=condition=Established crd --all >/dev/null
-# Field by field, and with a warning for each pod that the restricted profile would not admit. The kinds of the Prometheus Operator are not known here.
+# accepted NAME: what stands on standard input is valid field by field, and the restricted profile would admit every pod (it only warns of templates).
+accepted() {
+    kubectl apply --server-side --dry-run=server --validate=strict --force-conflicts -f - >"$work/applied" 2>&1 ||
+        fail "$1: $(grep -v 'serverside-applied' "$work/applied")"
+    if grep -i 'warning' "$work/applied" >&2; then fail "the API server warns of $1"; fi
+    echo "API server: $1, $(grep -c 'serverside-applied' "$work/applied") objects accepted without a warning"
+}
 for rendering in "$work"/*.yaml; do
-    awk -v RS='\n---\n' '!/monitoring\.coreos\.com/ { print "---"; print }' "$rendering" >"$work/known"
-    kubectl apply --server-side --dry-run=server --validate=strict -f "$work/known" >"$work/applied" 2>&1 ||
-        fail "$(basename "$rendering" .yaml): $(grep -v 'serverside-applied' "$work/applied")"
-    if grep -i 'warning' "$work/applied" >&2; then fail "the API server warns of $(basename "$rendering" .yaml)"; fi
-    echo "API server: $(basename "$rendering" .yaml), $(grep -c 'serverside-applied' "$work/applied") objects accepted without a warning"
+    # The kinds of the Prometheus Operator are not known here.
+    awk -v RS='\n---\n' '!/monitoring\.coreos\.com/ { print "---"; print }' "$rendering" | accepted "$(basename "$rendering" .yaml)"
 done
-kubectl kustomize deploy | kubectl apply --server-side --dry-run=server --validate=strict --force-conflicts -f - >"$work/applied" 2>&1 || fail "deploy: $(cat "$work/applied")"
-if grep -i 'warning' "$work/applied" >&2; then fail "the API server warns of deploy"; fi
-echo "API server: kubectl apply -k deploy, $(grep -c 'serverside-applied' "$work/applied") objects accepted without a warning"
+kubectl kustomize deploy | accepted "kubectl apply -k deploy"

@@ -29,13 +29,13 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
     /// Bring the cluster's definitions to this version, by server-side apply, and wait until they are served
-    #[arg(long, conflicts_with_all = ["output_dir", "check"])]
+    #[arg(long, group = "cluster", conflicts_with = "output_dir")]
     pub apply: bool,
     /// Compare the cluster's definitions with this version; fail if one is missing, differs or is not served
-    #[arg(long, conflicts_with = "output_dir")]
+    #[arg(long, group = "cluster", conflicts_with = "output_dir")]
     pub check: bool,
     /// Context of the kubeconfig
-    #[arg(long)]
+    #[arg(long, requires = "cluster")]
     pub context: Option<String>,
 }
 
@@ -229,6 +229,21 @@ mod tests {
         for (name, yaml) in generated {
             let kept = fs::read_to_string(directory.join(&name)).unwrap();
             assert!(kept == yaml, "crds/{name} is stale: run `encrypted-queue crds --output-dir crds`");
+        }
+    }
+
+    #[test]
+    fn arguments_that_do_not_go_together() {
+        #[derive(Debug, clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let parse = |line: &str| <Command as clap::Parser>::try_parse_from(line.split(' ')).map(|command| command.arguments);
+        assert!(parse("crds --apply --context a").unwrap().apply);
+        assert!(parse("crds --check").unwrap().check);
+        for wrong in ["crds --apply --check", "crds --apply --output-dir a", "crds --check --output-dir a", "crds --context a"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 
