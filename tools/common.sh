@@ -52,7 +52,7 @@ with_progress() {
     log "$what: done in $((SECONDS - started)) s"
 }
 
-# go_tool NAME VERSION PACKAGE LINKER-FLAGS: prints where the tool is, once it is built there from its Go module, whose versions tools/NAME/go.mod pins.
+# go_tool NAME VERSION PACKAGE LINKER-FLAGS: prints where the tool is, once it is built from its Go module, at the versions of tools/NAME/go.mod.
 go_tool() {
     local name=$1 version=$2 package=$3 flags=$4 installation=$cache_root/$1/$2 module
     module=$(cd "$(dirname "${BASH_SOURCE[0]}")/$name" && pwd)

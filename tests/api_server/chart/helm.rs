@@ -127,6 +127,6 @@ async fn run_pod(client: &Client, kubeconfig: &Value, directory: &std::path::Pat
     command.env_clear().env("KUBECONFIG", path).args(&arguments).kill_on_drop(true);
     let output = command.output().await.unwrap();
     // Shown when the test fails.
-    println!("{arguments:?}: {output:?}");
+    eprintln!("{arguments:?}: {output:?}");
     output.status.success()
 }
