@@ -156,6 +156,19 @@ fn tenants_and_tiers_of_the_examples_are_values() {
     assert!(seen >= 5, "{seen}");
 }
 
+/// No option of `run` is forgotten, and none is set that it does not have.
+#[test]
+fn every_option_of_the_operator_is_set_by_the_chart() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_encrypted-queue")).args(["run", "--help"]).output().unwrap();
+    let template = std::fs::read_to_string(chart().join("templates/deployment.yaml")).unwrap();
+    let variable = Regex::new("ENCRYPTED_QUEUE_[A-Z_]+").unwrap();
+    let names = |text: &str| variable.find_iter(text).map(|found| found.as_str().to_owned()).collect::<BTreeSet<_>>();
+    let mut options = names(std::str::from_utf8(&help.stdout).unwrap());
+    // Without an election two pods would write.
+    assert!(options.remove("ENCRYPTED_QUEUE_LEADER_ELECTION"));
+    assert_eq!(names(&template), options);
+}
+
 #[test]
 fn a_chart_installs_the_operator_it_was_made_with() {
     let text = std::fs::read_to_string(chart().join("Chart.yaml")).unwrap();
