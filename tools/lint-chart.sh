@@ -63,7 +63,7 @@ echo "Prometheus: alerts and dashboard read"
 need kubectl "it asks the API server"
 tools/build-control-plane.sh >/dev/null
 tools/moto/setup.sh >/dev/null
-with_progress "building the servers' starter" cargo build --locked -p test-support --bin test-servers
+with_progress "building the servers' starter" cargo build --workspace --bins --locked
 target=$(cargo metadata --format-version 1 --no-deps --locked | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 "$target/debug/test-servers" >"$work/servers" 2>"$work/servers.log" &
 servers=$!
