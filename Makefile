@@ -10,9 +10,10 @@ build: ## Build the operator, optimised, as target/release/encrypted-queue
 	cargo build --release --locked
 
 .PHONY: fixtures
-fixtures: ## Build or install, once, the servers that test, demo and bench run against
+fixtures: ## Build or install, once, the servers and tools that test, demo and bench run with
 	@tools/build-control-plane.sh >/dev/null
 	@tools/moto/setup.sh >/dev/null
+	@tools/helm.sh --path >/dev/null
 
 .PHONY: test
 test: fixtures ## Run all tests, against a real API server and an AWS emulator
@@ -46,7 +47,7 @@ bench-idle: fixtures ## Watch the examples at rest for MINUTES (10): nothing is 
 	cargo bench --locked --bench budgets -- --idle $(or $(MINUTES),10)
 
 .PHONY: generate
-generate: ## Write the generated files anew (crds/)
+generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/)
 	tools/generate.sh
 
 .PHONY: check-generated
@@ -61,6 +62,10 @@ format: ## Format the sources
 lint: ## Check format and lints; warnings fail
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: lint-chart
+lint-chart: ## Check the Helm chart: lint, wrong values, kube-score, and a real API server
+	tools/lint-chart.sh
 
 .PHONY: deny
 deny: ## Check the licences and sources of all dependencies

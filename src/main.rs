@@ -16,7 +16,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Approve(approve::Arguments),
-    /// Print the CustomResourceDefinitions.
+    /// Print the CustomResourceDefinitions, or bring a cluster's to this version.
     Crds(crds::Arguments),
     /// Run the controllers.
     Run(Box<run::Arguments>),

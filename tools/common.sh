@@ -51,3 +51,25 @@ with_progress() {
     [ "$status" -eq 0 ] || fail "$what: exit status $status after $((SECONDS - started)) s"
     log "$what: done in $((SECONDS - started)) s"
 }
+
+# go_tool NAME VERSION PACKAGE LINKER-FLAGS: prints where the tool is, once it is built from its Go module, at the versions of tools/NAME/go.mod.
+go_tool() {
+    local name=$1 version=$2 package=$3 flags=$4 installation=$cache_root/$1/$2 module
+    module=$(cd "$(dirname "${BASH_SOURCE[0]}")/$name" && pwd)
+    if ! [ -x "$installation/$name" ]; then
+        need go "building $name takes Go 1.26 or newer"
+        lock "$name"
+    fi
+    if ! [ -x "$installation/$name" ]; then
+        mkdir -p "$installation"
+        with_progress "building $name $version (about two minutes, once)" \
+            env CGO_ENABLED=0 GOWORK=off nice go -C "$module" build -v -trimpath -ldflags "-s -w $flags" -o "$installation/$name.$$" "$package"
+        mv "$installation/$name.$$" "$installation/$name"
+    fi
+    echo "$installation/$name"
+}
+
+# required_version NAME MODULE: the version of a module that tools/NAME/go.mod pins.
+required_version() {
+    awk -v module="$2" '{ sub(/^require /, ""); if ($1 == module) { print $2; exit } }' "$(dirname "${BASH_SOURCE[0]}")/$1/go.mod"
+}

@@ -1,26 +1,66 @@
-//! `encrypted-queue crds`: the CustomResourceDefinitions as YAML.
+//! `encrypted-queue crds`: the CustomResourceDefinitions, as YAML or in a cluster.
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{fs, io};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::Condition;
+use kube::{Api, Client, CustomResourceExt, ResourceExt};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
+use super::explain;
 use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 
+/// Who owns what `--apply` writes.
+const FIELD_MANAGER: &str = "encrypted-queue-crds";
+/// How long a definition may take from being written to being served.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Arguments of `encrypted-queue crds`.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct Arguments {
-    /// Write one file a kind into this directory, in place of all to standard output.
+    /// Write one file a kind into this directory, in place of all to standard output
     #[arg(long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
+    /// Bring the cluster's definitions to this version, by server-side apply, and wait until they are served
+    #[arg(long, group = "cluster", conflicts_with = "output_dir")]
+    pub apply: bool,
+    /// Compare the cluster's definitions with this version; fail if one is missing, differs or is not served
+    #[arg(long, group = "cluster", conflicts_with = "output_dir")]
+    pub check: bool,
+    /// Context of the kubeconfig
+    #[arg(long, requires = "cluster")]
+    pub context: Option<String>,
 }
 
-/// Why the definitions could not be written.
+/// Why the definitions could not be written, or are not as they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There is no cluster to ask.
+    #[error(transparent)]
+    Connect(#[from] explain::Error),
+    /// The cluster refused, or did not answer.
+    #[error("cannot {what} CustomResourceDefinition {name}: {source}")]
+    Cluster {
+        /// What was tried.
+        what: &'static str,
+        /// Name of the definition.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// It was written, and is not served.
+    #[error("CustomResourceDefinition {0} is applied, but not served after {PATIENCE:?}: see its conditions")]
+    NotServed(String),
+    /// The cluster's definitions are not this version's.
+    #[error("the cluster's definitions are not those of this version: {}; `encrypted-queue crds --apply` brings them there", .0.join(", "))]
+    Outdated(Vec<String>),
     /// A definition has no form in YAML.
     #[error("cannot write {name} as YAML: {message}")]
     Yaml {
@@ -48,11 +88,15 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     definitions
 }
 
-/// Writes the definitions to standard output, or a file each into the directory.
+/// Writes the definitions to standard output, a file each into the directory, or into the cluster.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
+    if arguments.apply || arguments.check {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let source = |source| Error::Write { path: "the cluster".to_owned(), source };
+        return runtime.map_err(source)?.block_on(in_cluster(arguments));
+    }
     let Some(directory) = &arguments.output_dir else {
-        let source = |source| Error::Write { path: "standard output".to_owned(), source };
-        return io::stdout().write_all(documents()?.as_bytes()).map_err(source);
+        return print(&documents()?);
     };
     for (name, yaml) in files()? {
         let path = directory.join(name);
@@ -60,6 +104,64 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
         fs::create_dir_all(directory).and_then(|()| fs::write(&path, yaml)).map_err(source)?;
     }
     Ok(())
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    io::stdout().write_all(text.as_bytes()).map_err(|source| Error::Write { path: "standard output".to_owned(), source })
+}
+
+async fn in_cluster(arguments: &Arguments) -> Result<(), Error> {
+    let (client, _) = explain::connect(arguments.context.as_deref()).await?;
+    if arguments.check {
+        return check(client).await;
+    }
+    for definition in all() {
+        apply(client.clone(), &definition).await?;
+        print(&format!("customresourcedefinition/{} applied\n", definition.name_any()))?;
+    }
+    Ok(())
+}
+
+/// Whatever of the definition was written by others, such as an older chart, is this version's from now on.
+async fn apply(client: Client, definition: &CustomResourceDefinition) -> Result<(), Error> {
+    let (api, name) = (Api::<CustomResourceDefinition>::all(client), definition.name_any());
+    let failed = |what| cluster_error(what, &name);
+    api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(definition)).await.map_err(failed("apply"))?;
+    let deadline = Instant::now() + PATIENCE;
+    while !is_crd_established().matches_object(api.get_opt(&name).await.map_err(failed("read"))?.as_ref()) {
+        if Instant::now() > deadline {
+            return Err(Error::NotServed(name));
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+async fn check(client: Client) -> Result<(), Error> {
+    let api = Api::<CustomResourceDefinition>::all(client);
+    let mut outdated = Vec::new();
+    for definition in all() {
+        let name = definition.name_any();
+        let found = api.get_opt(&name).await.map_err(cluster_error("read", &name))?;
+        if let Some(why) = difference(found.as_ref(), &definition) {
+            outdated.push(format!("{name} {why}"));
+        }
+    }
+    if outdated.is_empty() { print("the definitions in the cluster are those of this version\n") } else { Err(Error::Outdated(outdated)) }
+}
+
+/// The API server fills in names and conversion, and nothing in the versions.
+fn difference(found: Option<&CustomResourceDefinition>, definition: &CustomResourceDefinition) -> Option<&'static str> {
+    match found {
+        None => Some("is missing"),
+        Some(found) if found.spec.versions != definition.spec.versions => Some("differs"),
+        found if !is_crd_established().matches_object(found) => Some("is not served"),
+        Some(_) => None,
+    }
+}
+
+fn cluster_error(what: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Error {
+    move |source| Error::Cluster { what, name: name.to_owned(), source: Box::new(source) }
 }
 
 /// All definitions as one stream of documents.
@@ -131,9 +233,24 @@ mod tests {
     }
 
     #[test]
+    fn arguments_that_do_not_go_together() {
+        #[derive(Debug, clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let parse = |line: &str| <Command as clap::Parser>::try_parse_from(line.split(' ')).map(|command| command.arguments);
+        assert!(parse("crds --apply --context a").unwrap().apply);
+        assert!(parse("crds --check").unwrap().check);
+        for wrong in ["crds --apply --check", "crds --apply --output-dir a", "crds --check --output-dir a", "crds --context a"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_directory_gets_one_file_a_kind() {
         let directory = tempfile::tempdir().unwrap();
-        run(&Arguments { output_dir: Some(directory.path().join("new")) }).unwrap();
+        run(&Arguments { output_dir: Some(directory.path().join("new")), ..Arguments::default() }).unwrap();
         assert_eq!(fs::read_dir(directory.path().join("new")).unwrap().count(), 5);
     }
 

@@ -6,6 +6,7 @@ mod admission;
 mod approve;
 #[path = "../schema/cases/mod.rs"]
 mod cases;
+mod chart;
 mod cluster;
 mod definitions;
 mod deployed;
