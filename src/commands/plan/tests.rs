@@ -22,6 +22,7 @@ fn now() -> Timestamp {
 fn manifests(edit: impl Fn(&str, String) -> String) -> Manifests {
     let mut manifests = Manifests::default();
     let mut files: Vec<_> = std::fs::read_dir(repository().join("examples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
     files.sort();
     for file in files {
         let name = file.file_name().unwrap().to_str().unwrap();

@@ -30,8 +30,9 @@ fn orders() -> NamespacedName {
 fn cluster(edit: impl Fn(&mut Value)) -> Snapshot {
     let role = RoleArn::parse("arn:aws:iam::123456789012:role/platform/encrypted-queue-operator").unwrap();
     let mut snapshot = Snapshot { operator_role: Some(role), ..Snapshot::default() };
-    for entry in std::fs::read_dir(repository().join("examples")).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    let entries = std::fs::read_dir(repository().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    for file in entries.filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(file).unwrap();
         for mut document in serde_saphyr::from_multiple::<Value>(&text).unwrap() {
             edit(&mut document);
             add(&mut snapshot, document);
