@@ -1,7 +1,6 @@
 //! The operator's process, as Linux tells of it.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 /// A process.
@@ -17,10 +16,9 @@ pub(crate) struct Memory {
 }
 
 impl Process {
-    /// The operator that was started with this kubeconfig.
-    pub(crate) fn find(kubeconfig: &Path) -> Option<Self> {
+    /// The operator that was started with this in its environment.
+    pub(crate) fn find(variable: &str) -> Option<Self> {
         let program = fs::canonicalize(env!("CARGO_BIN_EXE_encrypted-queue")).ok()?;
-        let variable = format!("KUBECONFIG={}", kubeconfig.display());
         let ids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         ids.map(|id| Self { id }).find(|process| {
             let environment = || fs::read(process.path("environ")).unwrap_or_default();

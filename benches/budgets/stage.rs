@@ -71,8 +71,9 @@ impl Stage {
 
     /// The operator's process.
     pub(crate) async fn process(&self) -> Process {
-        let kubeconfig = self.world.control_plane.kubeconfig_path();
-        self.world.until("the operator runs", async || Process::find(&kubeconfig).is_some()).await;
-        Process::find(&kubeconfig).expect("it was there")
+        // Only its own operator calls the stage's proxy.
+        let variable = format!("AWS_ENDPOINT_URL={}", self.world.proxy.endpoint());
+        self.world.until("the operator runs", async || Process::find(&variable).is_some()).await;
+        Process::find(&variable).expect("it was there")
     }
 }
