@@ -15,7 +15,7 @@ use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
 use super::wake::name_of;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, cut, result_of, wait_until};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of, wait_until};
 use crate::api::conditions::{self, types};
 use crate::api::labels::CHECK_NOW;
 use crate::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, Reason};
@@ -44,7 +44,7 @@ struct Pass<'a> {
 
 pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     let object = ctx.fresh_queues.newest(object);
-    let resolved = resolve_queue(&ctx, &object, asked_for(&object).is_some()).await;
+    let resolved = resolve_queue(&ctx, &object, check_asked(object.as_ref(), served_check(&object)).is_some()).await;
     let mut pass = Pass::new(&ctx, &object, &resolved);
     let end = Box::pin(pass.run()).await?;
     if let Some(uid) = object.uid() {
@@ -67,7 +67,7 @@ impl<'a> Pass<'a> {
         let status = object.status.clone().unwrap_or_default();
         let key_name = resolved.desired.as_ref().map(|desired| desired.key_name.clone()).ok().or_else(|| status.key.clone().map(|key| key.name));
         let key = key_name.and_then(|name| ctx.key(&name)).filter(|key| key.metadata.deletion_timestamp.is_none());
-        let asked = asked_for(object);
+        let asked = check_asked(object, served_check(object));
         let check = ctx.checks.take(KIND, &name_of(object).to_string());
         if let (Some(_), Some(key)) = (asked, &key) {
             ctx.checks.request("QueueKey", &key.name_any());
@@ -294,16 +294,14 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// A request for a comparison that was not served yet.
-fn asked_for(object: &EncryptedQueue) -> Option<&String> {
-    let served = object.status.as_ref().and_then(|status| status.checked_now.as_deref());
-    object.annotations().get(CHECK_NOW).filter(|value| served != Some(cut(value)))
-}
-
 /// What a paused object's action would change; access that waits for the key is a difference too.
 fn difference(action: &QueueAction) -> Option<String> {
     match action {
         QueueAction::Hold(hold) => (hold.reason != Reason::WaitingForQueue).then(|| hold.message.clone()),
         _ => action.writes_aws().then(|| render::queue_action(action)),
     }
+}
+
+fn served_check(object: &EncryptedQueue) -> Option<&str> {
+    object.status.as_ref()?.checked_now.as_deref()
 }

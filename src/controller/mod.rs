@@ -33,6 +33,7 @@ use kube::runtime::controller::Action;
 
 use crate::api::Reason;
 use crate::api::Tenant;
+use crate::api::labels::CHECK_NOW;
 use crate::aws::{AwsError, Intent, Kind};
 use crate::outcome::End;
 use crate::telemetry::metrics::ReconcileResult;
@@ -131,4 +132,9 @@ fn dry_run(changes: &[String]) -> End {
 fn cut(value: &str) -> &str {
     let end = value.char_indices().map(|(at, _)| at).nth(1024).unwrap_or(value.len());
     &value[..end]
+}
+
+/// The value of the check-now annotation, unless that is the one that status says was served.
+fn check_asked<'a>(object: &'a impl ResourceExt, served: Option<&str>) -> Option<&'a String> {
+    object.annotations().get(CHECK_NOW).filter(|value| served != Some(cut(value)))
 }

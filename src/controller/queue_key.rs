@@ -13,7 +13,7 @@ use super::context::Context;
 use super::principals::refused_principals;
 use super::resolve::resolve_key;
 use super::status::write_key_status;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, cut, result_of, wait_until};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of, wait_until};
 use crate::api::conditions::types;
 use crate::api::labels::CHECK_NOW;
 use crate::api::{EncryptedQueue, QueueKey, Reason, Tenant};
@@ -191,8 +191,7 @@ fn failed(action: &KeyAction, failure: Failure) -> End {
 
 fn observed_key(ctx: &Context, object: &QueueKey) -> ObservedKey {
     let served = object.status.as_ref().and_then(|status| status.checked_now.as_deref());
-    let asked = object.annotations().get(CHECK_NOW).is_some_and(|value| served != Some(cut(value)));
-    let check = ctx.checks.take(KIND, &object.name_any()) || asked;
+    let check = ctx.checks.take(KIND, &object.name_any()) || check_asked(object, served).is_some();
     objects::observed_key(object, check)
 }
 

@@ -15,8 +15,8 @@ use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::AwsError;
 use crate::desired::{
-    DesiredKey, DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue,
-    key_generation, leaves_approval, object_name, place_of, unless_taken, within_limit,
+    DesiredKey, DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue, key_generation,
+    leaves_approval, object_name, unless_taken, within_limit,
 };
 use crate::names::RoleArn;
 use crate::plan::objects::{self, Rules};
@@ -55,17 +55,16 @@ fn accounts_of(object: &EncryptedQueue) -> BTreeSet<NamespacedName> {
 }
 
 fn resolve_queue_with(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>) -> ResolvedQueue {
-    let ResolvedQueue { tenant, tier, operator_role, looked_up_in_vain, desired } = judge(ctx, object, operator_role);
-    let desired = match (desired, &tenant, &tier) {
-        (Ok(desired), Some(tenant), Some(tier)) => {
-            let others: Vec<_> = namesakes(ctx, object).into_iter().map(|other| (judge(ctx, &other, None).desired.ok(), other)).collect();
-            let rules =
-                || PrincipalRules::new(&tenant.spec, &tier.spec, place_of(tenant, object.spec.region.as_deref()).partition, operator_role.as_ref());
-            unless_taken(desired, object, rules, others.iter().map(|(accepted, other)| (other.as_ref(), accepted.as_ref())))
-        }
-        (desired, ..) => desired,
-    };
-    ResolvedQueue { tenant, tier, operator_role, looked_up_in_vain, desired }
+    let resolved = judge(ctx, object, operator_role);
+    let namesakes = namesakes(ctx, object);
+    if namesakes.is_empty() {
+        return resolved;
+    }
+    let Ok(desired) = resolved.desired.clone() else { return resolved };
+    let others: Vec<_> = namesakes.into_iter().map(|other| (judge(ctx, &other, None).desired.ok(), other)).collect();
+    let others = others.iter().map(|(accepted, other)| (other.as_ref(), accepted.as_ref()));
+    let desired = unless_taken(desired, object, || resolved.rules().principals(object), others);
+    ResolvedQueue { desired, ..resolved }
 }
 
 /// Other queues that may name the same queue in AWS.

@@ -38,7 +38,7 @@ pub fn claimed_names(queue: &EncryptedQueue) -> [String; 2] {
 pub fn unless_taken<'a>(
     desired: DesiredQueue,
     object: &EncryptedQueue,
-    rules: impl FnOnce() -> PrincipalRules,
+    rules: impl FnOnce() -> Option<PrincipalRules>,
     others: impl IntoIterator<Item = (&'a EncryptedQueue, Option<&'a DesiredQueue>)>,
 ) -> Result<DesiredQueue, Box<Refusal>> {
     let wanted = desired_arns(&desired);
@@ -60,7 +60,7 @@ pub fn unless_taken<'a>(
     );
     Err(Box::new(Refusal {
         violations: vec![Violation::new(Reason::QueueNameTaken, "spec.queue.name", message)],
-        rules: Some(rules()),
+        rules: rules(),
         suspended: desired.access.suspended,
         place: Some(desired.place),
     }))

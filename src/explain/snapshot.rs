@@ -11,10 +11,11 @@ use crate::api::conditions::types;
 use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::desired::{
-    DesiredQueue, KeyInput, KeyUserInput, PrincipalRules, QueueInput, Refusal, ServiceAccountRole, claimed_names, desired_key, desired_queue,
-    key_generation, leaves_approval, object_name, place_of, unless_taken, within_limit,
+    DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, claimed_names, desired_key, desired_queue, key_generation,
+    leaves_approval, object_name, place_of, unless_taken, within_limit,
 };
 use crate::names::{Place, RoleArn};
+use crate::plan::objects::Rules;
 use crate::policy::access::KeyAccess;
 use crate::policy::document::{Document, Principals, Values};
 use crate::policy::key_policy::{self, Administration};
@@ -80,13 +81,11 @@ impl Snapshot {
         operator_role: Option<&RoleArn>,
     ) -> Result<DesiredQueue, Box<Refusal>> {
         let desired = self.judge_alone(object, cluster_id, operator_role)?;
-        let (Some(tenant), Some(tier)) = (self.tenants.get(&object.spec.tenant), self.tiers.get(&object.spec.sensitivity_tier)) else {
-            return Ok(desired);
-        };
         let others = claimed_names(object).into_iter().flat_map(|name| namesakes.0.get(&name).into_iter().flatten());
         let others = others.filter(|other| object_name(other) != object_name(object));
         let others: Vec<_> = others.map(|other| (*other, self.judge_alone(other, cluster_id, None).ok())).collect();
-        let rules = || PrincipalRules::new(&tenant.spec, &tier.spec, place_of(tenant, object.spec.region.as_deref()).partition, operator_role);
+        let (tenant, tier) = (self.tenants.get(&object.spec.tenant), self.tiers.get(&object.spec.sensitivity_tier));
+        let rules = || Rules { tenant, tier, operator_role }.principals(object);
         unless_taken(desired, object, rules, others.iter().map(|(other, accepted)| (*other, accepted.as_ref())))
     }
 

@@ -120,7 +120,7 @@ impl QueuePass<'_> {
             status.dead_letter_queue = Some(reference(side, found));
         }
         // On its way to another key it stays with the one it is under.
-        let current = self.observed.current_key.as_ref().filter(|current| current.name != desired.key_name && self.observed.source_url.is_some());
+        let current = self.observed.leaves(desired);
         status.next_key = current.map(|_| {
             let recorded = self.observed.next_key.as_ref().filter(|next| next.name == desired.key_name);
             let (grants_sha256, granted_at) = recorded.map(|next| (next.grants_sha256.clone(), Time(next.granted_at))).unzip();

@@ -14,9 +14,11 @@ use crate::policy::queue_policy::QueueKind;
 /// `SetQueueAttributes` takes up to 60 s to spread (SQS API reference); producers keep the old key for twice as long.
 const SPREAD: SignedDuration = SignedDuration::from_secs(120);
 
-/// The key that the queue is still under, if that is not the one it should be under.
-pub(super) fn current<'a>(desired: &DesiredQueue, observed: &'a ObservedQueue) -> Option<&'a CurrentKey> {
-    observed.current_key.as_ref().filter(|current| current.name != desired.key_name && observed.source_url.is_some())
+impl ObservedQueue {
+    /// The key that the queue is still under, if that is not the one it should be under.
+    pub fn leaves(&self, desired: &DesiredQueue) -> Option<&CurrentKey> {
+        self.current_key.as_ref().filter(|current| current.name != desired.key_name && self.source_url.is_some())
+    }
 }
 
 /// Where a queue on its way to another key is.

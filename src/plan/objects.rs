@@ -78,6 +78,15 @@ pub struct Rules<'a> {
     pub operator_role: Option<&'a RoleArn>,
 }
 
+impl Rules<'_> {
+    /// What tenant and tier admit for a queue of theirs; None: one of them is missing.
+    pub fn principals(&self, queue: &EncryptedQueue) -> Option<PrincipalRules> {
+        let (tenant, tier) = self.tenant.zip(self.tier)?;
+        let partition = place_of(tenant, queue.spec.region.as_deref()).partition;
+        Some(PrincipalRules::new(&tenant.spec, &tier.spec, partition, self.operator_role))
+    }
+}
+
 /// What a refused or paused queue keeps: what is applied, less what tenant and tier no longer admit. `granted`: its key holds grants of it, so that a
 /// crash may have left queues that no status records.
 pub fn kept_queue(object: &EncryptedQueue, rules: Rules<'_>, granted: bool, cluster_id: &str) -> Option<KeptQueue> {
@@ -91,7 +100,7 @@ pub fn kept_queue(object: &EncryptedQueue, rules: Rules<'_>, granted: bool, clus
     Some(KeptQueue {
         queue,
         dead_letter_queue,
-        rules: rules.tier.map(|tier| PrincipalRules::new(&tenant.spec, &tier.spec, place.partition, rules.operator_role)),
+        rules: rules.principals(object),
         place,
         owner: queue_owner_tags(cluster_id, object),
         others: rules.tier.map_or(Others::Unstated, |tier| tier.spec.access.others),
@@ -150,11 +159,7 @@ pub fn key_user(
     let leaving = ends && key.spec.scope == KeyScope::Tenant && deletion_policy(queue, rules.tier) == DeletionPolicy::Retain;
     let mut retiring = (!is_target).then_some(Retiring::Current);
     let desired = match desired {
-        Ok(_) if is_paused(queue) || leaving => {
-            let (tenant, tier) = rules.tenant.zip(rules.tier)?;
-            let partition = place_of(tenant, queue.spec.region.as_deref()).partition;
-            Err(Some(PrincipalRules::new(&tenant.spec, &tier.spec, partition, rules.operator_role)))
-        }
+        Ok(_) if is_paused(queue) || leaving => Err(Some(rules.principals(queue)?)),
         Ok(desired) if is_target => Ok(desired),
         // A queue that was not made yet leaves nothing under the key.
         Ok(_) if recorded_arns(queue).is_none() => return None,

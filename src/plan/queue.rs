@@ -68,7 +68,7 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     if !not_on_record.is_empty() {
         return vec![QueueAction::Hold(deleted::hold_until_recorded(desired, &not_on_record))];
     }
-    let current = migration::current(desired, observed);
+    let current = observed.leaves(desired);
     let (key_arn, next) = match current.map(|current| migration::stage(desired, observed, current, granted, now)) {
         Some(Stage::Stays(current, next)) => (current.arn, next),
         Some(Stage::Moves) | None => (Some(key_arn.to_owned()), None),
@@ -125,7 +125,7 @@ struct Usable {
 fn usable(desired: &DesiredQueue, observed: &ObservedQueue) -> Usable {
     let (key, mut desired) = (observed.key.as_ref(), desired.clone());
     // While it moves, the key it is under and the key it moves to.
-    let current = migration::current(&desired, observed).map(|current| observed.other_keys.iter().find(|key| key.name == current.name));
+    let current = observed.leaves(&desired).map(|current| observed.other_keys.iter().find(|key| key.name == current.name));
     let holds = |access: &QueueAccess| {
         let sha256 = access.sha256();
         let of = |key: Option<&ObservedKeyObject>| key.and_then(|key| key.holds.as_deref()) == Some(sha256.as_str());

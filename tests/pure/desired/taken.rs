@@ -15,7 +15,7 @@ fn named(name: &str, created: &str, aws_name: &str) -> Declared {
 
 fn judged(own: &Declared, other: &Declared) -> Result<DesiredQueue, Box<Refusal>> {
     let accepted = other.judged().ok();
-    let rules = || PrincipalRules::new(&tenant().spec, &tier().spec, Partition::Aws, None);
+    let rules = || Some(PrincipalRules::new(&tenant().spec, &tier().spec, Partition::Aws, None));
     unless_taken(own.judged().unwrap(), &own.queue, rules, [(&other.queue, accepted.as_ref()), (&own.queue, None)])
 }
 
