@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
@@ -14,6 +13,7 @@ use super::wake::{ROLE_ANNOTATION, service_accounts};
 use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::AwsError;
+use crate::clock;
 use crate::desired::{
     DesiredKey, DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue, key_generation,
     leaves_approval, object_name, unless_taken, within_limit,
@@ -124,7 +124,7 @@ pub(super) async fn resolve_key(ctx: &Context, object: &QueueKey, tenant: &Tenan
     Box::pin(ctx.pod_identities.look_up(&accounts, false, &ctx.wake)).await;
     let users = queues.into_iter().filter_map(|queue| key_user(ctx, object, &queue, &operator_role)).collect();
     let tier = ctx.tier(&object.spec.sensitivity_tier);
-    let approvals = access_approval::usable(ctx, &object.name_any(), Timestamp::now());
+    let approvals = access_approval::usable(ctx, &object.name_any(), clock::now());
     Ok(desired_key(KeyInput { object, tenant, tier: tier.as_deref(), cluster_id: &ctx.cluster_id, operator_role: &operator_role, users, approvals }))
 }
 
@@ -139,5 +139,5 @@ fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
 fn key_user(ctx: &Context, key: &QueueKey, queue: &EncryptedQueue, operator_role: &RoleArn) -> Option<KeyUserInput> {
     let resolved = resolve_queue_with(ctx, queue, Some(operator_role.clone()));
     let rules = resolved.rules();
-    objects::key_user(key, queue, resolved.desired.clone(), rules, Timestamp::now())
+    objects::key_user(key, queue, resolved.desired.clone(), rules, clock::now())
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::core::ClusterResourceScope;
@@ -20,6 +19,7 @@ use super::{Failure, Reconciled};
 use crate::api::conditions::{self, Finding, merge, summarise, types};
 use crate::api::labels::FINALIZER;
 use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, SensitivityTierStatus, Tenant, TenantStatus};
+use crate::clock;
 use crate::desired::{cost, within_limit};
 use crate::telemetry::metrics::ReconcileResult;
 
@@ -34,7 +34,7 @@ impl CountWrites {
     /// How long counts must still wait; None: they may be written now, which is noted.
     fn must_wait(&self, object: &str) -> Option<Duration> {
         let mut writes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = writes.get(object).and_then(|at| COUNT_EVERY.checked_sub(at.elapsed()));
+        let wait = writes.get(object).and_then(|at| COUNT_EVERY.checked_sub(clock::since(*at)));
         if wait.is_none() {
             writes.insert(object.to_owned(), Instant::now());
         }
@@ -69,7 +69,7 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
     status.controller = Some(ctx.identity.clone());
     let cost = count(&mut status, &queues, &keys);
     let findings = conditions_of(&tenant, &account, cost);
-    status.conditions = merge(&previous.conditions, &findings, tenant.metadata.generation, Timestamp::now());
+    status.conditions = merge(&previous.conditions, &findings, tenant.metadata.generation, clock::now());
     let only_counts = TenantStatus {
         conditions: previous.conditions.clone(),
         observed_generation: previous.observed_generation,
@@ -78,7 +78,7 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
     } == status;
     if status != previous {
         if let Some(wait) = only_counts.then(|| ctx.count_writes.must_wait(&id)).flatten() {
-            return Ok((ReconcileResult::Complete, Action::requeue(wait)));
+            return Ok((ReconcileResult::Complete, Action::requeue(clock::real(wait))));
         }
         write_cluster_status(&ctx, tenant.as_ref(), tenant.status.as_ref(), &status).await?;
         announce(&ctx, tenant.as_ref(), &previous.conditions, &status.conditions);
@@ -205,12 +205,12 @@ pub(super) async fn reconcile_tier(tier: Arc<SensitivityTier>, ctx: Arc<Context>
     let status = SensitivityTierStatus {
         observed_generation: tier.metadata.generation,
         queues: i32::try_from(queues.len()).ok(),
-        conditions: merge(&previous.conditions, &findings, tier.metadata.generation, Timestamp::now()),
+        conditions: merge(&previous.conditions, &findings, tier.metadata.generation, clock::now()),
     };
     let only_counts = status.conditions == previous.conditions && status.observed_generation == previous.observed_generation;
     if status != previous {
         if let Some(wait) = only_counts.then(|| ctx.count_writes.must_wait(&id)).flatten() {
-            return Ok((ReconcileResult::Complete, Action::requeue(wait)));
+            return Ok((ReconcileResult::Complete, Action::requeue(clock::real(wait))));
         }
         write_cluster_status(&ctx, tier.as_ref(), tier.status.as_ref(), &status).await?;
         announce(&ctx, tier.as_ref(), &previous.conditions, &status.conditions);

@@ -11,7 +11,7 @@ mod answer;
 mod classify;
 mod control;
 mod eks;
-mod inject;
+pub(crate) mod inject;
 mod ledger;
 mod quota;
 mod server;
@@ -29,8 +29,8 @@ use hyper::Uri;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use classify::Kind;
-pub use inject::{Effect, Matcher, Moment, PausePoint, Rule};
+pub use classify::{Kind, Request};
+pub use inject::{Effect, Matcher, Matching, Moment, PausePoint, Rule};
 pub use ledger::{Call, Mark, Outcome};
 pub use strict::Strictness;
 
@@ -152,7 +152,13 @@ impl Proxy {
     /// Holds the first matching call at that moment.
     #[must_use = "dropping the pause point lets the call go on"]
     pub fn pause_at(&self, matching: Matcher, when: Moment) -> PausePoint {
-        self.shared.injector.pause(matching, when)
+        self.shared.injector.pause(matching, when, false)
+    }
+
+    /// Holds every matching call at that moment, until the pause point is released, lost or dropped.
+    #[must_use = "dropping the pause point lets the calls go on"]
+    pub fn pause_all_at(&self, matching: Matcher, when: Moment) -> PausePoint {
+        self.shared.injector.pause(matching, when, true)
     }
 
     /// Disarms all faults and releases all pauses.
