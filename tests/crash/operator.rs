@@ -1,8 +1,116 @@
-//! The operator, going by the time that the harness sets.
+//! The operator's process: started, killed, started again.
 
-#[path = "../../src/main.rs"]
-mod operator;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-fn main() -> std::process::ExitCode {
-    operator::main()
+use sha2::{Digest, Sha256};
+use test_support::kubernetes_proxy::KubernetesProxy;
+use test_support::proxy::Proxy;
+
+use super::stage::{OPERATOR, SPEED, locked};
+
+/// The operator's time begins so long before the real one: AWS and the API server date what they make by theirs, and nothing that is made should be older
+/// than the wish for it.
+const BEHIND: u128 = 3_600_000;
+
+/// Builds the operator with its test clock; where it is.
+pub(crate) fn build() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "--locked", "--features", "test-clock", "--bin", "encrypted-queue-test-clock"]).current_dir(root);
+        assert!(command.status().expect("cargo runs").success(), "the operator does not build");
+        // Beside the profile's directory of test programs, where this one is.
+        let own = std::env::current_exe().expect("this program");
+        own.parent().and_then(Path::parent).expect("a profile's directory").join("encrypted-queue-test-clock")
+    })
+}
+
+/// Tells one build from another.
+pub(crate) fn digest() -> String {
+    hex::encode(Sha256::digest(std::fs::read(build()).expect("the operator's program")))
+}
+
+pub(crate) struct Operator {
+    directory: PathBuf,
+    arguments: Vec<(String, String)>,
+    child: Mutex<Option<Child>>,
+    /// Where the log of the process that was started last begins.
+    begun: Mutex<usize>,
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Operator {
+    pub(crate) fn new(directory: PathBuf, kubernetes: &KubernetesProxy, proxy: &Proxy, worker: usize) -> Self {
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let (kubeconfig, clock) = (directory.join("kubeconfig"), directory.join("clock"));
+        std::fs::write(&kubeconfig, kubernetes.kubeconfig()).expect("a kubeconfig");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        std::fs::write(&clock, format!("{now} {} {SPEED}\n", now - BEHIND)).expect("a clock");
+        let _ = File::create(directory.join("log"));
+        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let arguments = vec![
+            of("KUBECONFIG", &kubeconfig.display().to_string()),
+            of("ENCRYPTED_QUEUE_TEST_CLOCK", &clock.display().to_string()),
+            of("AWS_ENDPOINT_URL", proxy.endpoint()),
+            of("AWS_ACCESS_KEY_ID", "operator"),
+            of("AWS_SECRET_ACCESS_KEY", "secret"),
+            of("AWS_REGION", "eu-west-1"),
+            of("AWS_EC2_METADATA_DISABLED", "true"),
+            of("NO_COLOR", "1"),
+            of("HOSTNAME", &format!("worker-{worker}")),
+            of("ENCRYPTED_QUEUE_CLUSTER_ID", "crash"),
+            of("ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", OPERATOR),
+            of("ENCRYPTED_QUEUE_HTTP_ADDRESS", "127.0.0.1:0"),
+            of("ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW", "60s"),
+            of("ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD", "30s"),
+            // Nothing but what happens should be looked at.
+            of("ENCRYPTED_QUEUE_CHECK_PERIOD", "100h"),
+            of("ENCRYPTED_QUEUE_AWS_TIMEOUT", "2s"),
+            of("RUST_LOG", "info,encrypted_queue=debug"),
+        ];
+        Self { directory, arguments, child: Mutex::new(None), begun: Mutex::new(0) }
+    }
+
+    pub(crate) fn start(&self) {
+        let log = File::options().create(true).append(true).open(self.directory.join("log")).expect("a log");
+        *locked(&self.begun) = self.log().len();
+        let mut command = Command::new(build());
+        command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.envs(self.arguments.iter().map(|(name, value)| (name, value)));
+        *locked(&self.child) = Some(command.spawn().expect("the operator starts"));
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(&self) {
+        if let Some(mut child) = locked(&self.child).take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Whether it ended by itself, as a process may that its kubelet starts again.
+    pub(crate) fn has_ended(&self) -> bool {
+        locked(&self.child).as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
+    /// Whether the process that was started last has filled its caches.
+    pub(crate) fn is_awake(&self) -> bool {
+        let log = self.log();
+        let begun = *locked(&self.begun);
+        log.get(begun..).is_some_and(|log| log.contains("caches are full"))
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read(self.directory.join("log")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
 }

@@ -261,7 +261,7 @@ impl<M: Matching> Injector<M> {
     pub fn clear(&self) {
         for armed in self.armed().drain(..) {
             if let Trigger::Pause(gate) = armed.trigger {
-                gate.way.send_replace(Way::Open);
+                gate.open();
             }
         }
     }
@@ -303,6 +303,17 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// What is lost already stays lost.
+    fn open(&self) {
+        self.way.send_if_modified(|way| {
+            let held = *way == Way::Closed;
+            if held {
+                *way = Way::Open;
+            }
+            held
+        });
+    }
+
     /// Tells the test that the call is here and waits for its word.
     pub async fn pass(&self, seq: u64) -> Way {
         self.reached.send_replace(Some(seq));
@@ -330,7 +341,7 @@ impl PausePoint {
 
     /// Lets the call go on.
     pub fn release(self) {
-        self.0.way.send_replace(Way::Open);
+        self.0.open();
     }
 
     /// Closes the connection without an answer. Held before sending, the call never reaches the emulator.
@@ -341,12 +352,6 @@ impl PausePoint {
 
 impl Drop for PausePoint {
     fn drop(&mut self) {
-        self.0.way.send_if_modified(|way| {
-            let held = *way == Way::Closed;
-            if held {
-                *way = Way::Open;
-            }
-            held
-        });
+        self.0.open();
     }
 }

@@ -48,6 +48,17 @@ pub struct Proxy {
     server: JoinHandle<std::convert::Infallible>,
 }
 
+/// Sees the calls, and keeps the ledger alive.
+#[derive(Clone)]
+pub struct Reader(Arc<Shared>);
+
+impl Reader {
+    /// The calls of an operation that ended so far.
+    pub fn calls_of(&self, operation: &str) -> Vec<Call> {
+        self.0.ledger.since(Mark::default()).into_iter().filter(|call| call.is(operation)).collect()
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.injector.clear();
@@ -92,6 +103,16 @@ impl Proxy {
     /// The calls that arrived after the mark and ended.
     pub fn calls_since(&self, mark: Mark) -> Vec<Call> {
         self.shared.ledger.since(mark)
+    }
+
+    /// When a call last arrived or ended.
+    pub fn last_call(&self) -> Instant {
+        self.shared.ledger.last().unwrap_or(self.shared.started)
+    }
+
+    /// A view of the calls for a question that is asked of each arriving call ([`Matcher::such_that`]).
+    pub fn reader(&self) -> Reader {
+        Reader(Arc::clone(&self.shared))
     }
 
     /// The present place in the ledger.
