@@ -67,6 +67,9 @@ impl Wanted {
             let plans = self.crash_plans(scenario, &points).into_iter().chain(self.fault_plans(&points));
             jobs.extend(plans.map(|plan| Job { scenario, plan }));
         }
+        // Two pairs may have been drawn alike.
+        let mut ids = BTreeSet::new();
+        jobs.retain(|job| ids.insert(job.id()));
         if let Some(size) = self.sample {
             let rank = |job: &Job| drawn(self.seed, &job.id(), 0, u64::MAX);
             jobs.sort_by_cached_key(rank);

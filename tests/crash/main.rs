@@ -87,7 +87,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     // A part is a campaign of its own: it neither uses nor spoils the whole one's results.
     let is_part = arguments.sample.is_some() || only.is_some();
     let file = directory().join(if is_part { "sample.jsonl" } else { "results.jsonl" });
-    let results = Results::open(&file, &operator, arguments.fresh || is_part);
+    let results = Results::open(&file, operator, arguments.fresh || is_part);
     let mut campaign = Campaign::start(if only.is_some() { 1 } else { arguments.workers }, results);
     let mut wrong = campaign.learn(&scenarios, !is_part);
     let jobs = match only {

@@ -10,15 +10,16 @@ use sha2::{Digest, Sha256};
 use test_support::kubernetes_proxy::KubernetesProxy;
 use test_support::proxy::Proxy;
 
+use super::results::directory;
 use super::stage::{OPERATOR, SPEED, locked};
 
 /// The operator's time begins so long before the real one: AWS and the API server date what they make by theirs, and nothing that is made should be older
 /// than the wish for it.
 const BEHIND: u128 = 3_600_000;
 
-/// Builds the operator with its test clock; where it is.
-pub(crate) fn build() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+/// Builds the operator with its test clock, and keeps a copy that no later build replaces.
+fn build() -> &'static (PathBuf, String) {
+    static BINARY: OnceLock<(PathBuf, String)> = OnceLock::new();
     BINARY.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(env!("CARGO"));
@@ -26,13 +27,20 @@ pub(crate) fn build() -> &'static Path {
         assert!(command.status().expect("cargo runs").success(), "the operator does not build");
         // Beside the profile's directory of test programs, where this one is.
         let own = std::env::current_exe().expect("this program");
-        own.parent().and_then(Path::parent).expect("a profile's directory").join("encrypted-queue-test-clock")
+        let built = own.parent().and_then(Path::parent).expect("a profile's directory").join("encrypted-queue-test-clock");
+        let digest = hex::encode(Sha256::digest(std::fs::read(&built).expect("the operator's program")));
+        let copy = directory().join(format!("operator-{}", &digest[..12]));
+        std::fs::create_dir_all(directory()).expect("a directory");
+        if !copy.exists() {
+            std::fs::copy(&built, &copy).expect("a copy");
+        }
+        (copy, digest)
     })
 }
 
 /// Tells one build from another.
-pub(crate) fn digest() -> String {
-    hex::encode(Sha256::digest(std::fs::read(build()).expect("the operator's program")))
+pub(crate) fn digest() -> &'static str {
+    &build().1
 }
 
 pub(crate) struct Operator {
@@ -84,7 +92,7 @@ impl Operator {
     pub(crate) fn start(&self) {
         let log = File::options().create(true).append(true).open(self.directory.join("log")).expect("a log");
         *locked(&self.begun) = self.log().len();
-        let mut command = Command::new(build());
+        let mut command = Command::new(&build().0);
         command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.envs(self.arguments.iter().map(|(name, value)| (name, value)));
         *locked(&self.child) = Some(command.spawn().expect("the operator starts"));

@@ -132,7 +132,20 @@ fn canonical(value: Value) -> Value {
             items.sort_by_key(ToString::to_string);
             if items.len() == 1 { items.remove(0) } else { Value::Array(items) }
         }
-        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, canonical(value))).collect()),
+        Value::Object(fields) => Value::Object(in_order(fields.into_iter().map(|(name, value)| (name, canonical(value))))),
+        other => other,
+    }
+}
+
+fn in_order(fields: impl Iterator<Item = (String, Value)>) -> Map<String, Value> {
+    fields.collect::<BTreeMap<_, _>>().into_iter().collect()
+}
+
+/// All fields in order of their names.
+fn ordered(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(ordered).collect(),
+        Value::Object(fields) => Value::Object(in_order(fields.into_iter().map(|(name, value)| (name, ordered(value))))),
         other => other,
     }
 }
@@ -156,6 +169,10 @@ fn object(mut object: Value) -> Value {
             metadata.remove(name);
         }
     }
+    // Only who made a queue knows since when it is there.
+    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+        status.remove("createdAt");
+    }
     if let Some(conditions) = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
         for condition in conditions {
             let current = condition["observedGeneration"] == generation;
@@ -168,10 +185,13 @@ fn object(mut object: Value) -> Value {
 /// Names, instead of what is drawn anew in each run.
 fn normalise(text: &str, names: &BTreeMap<String, String>) -> String {
     static UUID: LazyLock<Regex> = LazyLock::new(|| Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap());
+    // Both are AWS's names of an account.
+    static ROOT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"arn:[a-z-]+:iam::(\d{12}):root").unwrap());
     static HEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b[0-9a-f]{32,64}\b").unwrap());
     static TIME: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").unwrap());
     static ADDRESS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"http://127\.0\.0\.1:\d+").unwrap());
     let text = UUID.replace_all(text, |found: &regex::Captures<'_>| names.get(&found[0]).cloned().unwrap_or_else(|| "<uuid>".to_owned()));
+    let text = ROOT.replace_all(&text, "$1");
     let text = HEX.replace_all(&text, "<hash>");
     let text = TIME.replace_all(&text, "<time>");
     ADDRESS.replace_all(&text, "http://aws").into_owned()
@@ -227,7 +247,7 @@ fn text(objects: Map<String, Value>, queues: &[Queue], keys: &[Key]) -> String {
             (names.get(&key.id).map_or("", String::as_str), said)
         })
         .collect();
-    let all = json!({"objects": objects, "queues": queues, "keys": keys});
+    let all = ordered(json!({"objects": objects, "queues": queues, "keys": keys}));
     normalise(&serde_json::to_string_pretty(&all).expect("serialises"), &names)
 }
 
