@@ -9,8 +9,9 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::access_approval;
 use super::context::{Context, account_key};
-use super::wake::{ROLE_ANNOTATION, service_accounts};
+use super::wake::{ROLE_ANNOTATION, name_of, service_accounts};
 use crate::api::queue_key::NamespacedName;
+use crate::api::sensitivity_tier::KeyScope;
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::AwsError;
 use crate::clock;
@@ -131,13 +132,28 @@ pub(super) async fn resolve_key(ctx: &Context, object: &QueueKey, tenant: &Tenan
 fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
     let mut names: Vec<NamespacedName> = ctx.wake.users_of_key(&key.name_any());
     names.extend(key.spec.queue.clone());
+    if key.spec.scope == KeyScope::Tenant {
+        // The key's object comes before the queue's record of it: without these a new shared key would look unused.
+        let queues = ctx.stores.queues.state();
+        names.extend(queues.iter().filter(|queue| asks_for_first_key(queue, key)).map(|queue| name_of(queue.as_ref())));
+    }
     names.sort();
     names.dedup();
     names.iter().filter_map(|name| ctx.queue(name)).collect()
 }
 
+/// Whether a queue is without a key and may be about to use this shared one.
+fn asks_for_first_key(queue: &EncryptedQueue, key: &QueueKey) -> bool {
+    let is_of_kind = queue.spec.tenant == key.spec.tenant && queue.spec.sensitivity_tier == key.spec.sensitivity_tier;
+    is_of_kind && objects::recorded_keys(queue).next().is_none()
+}
+
 fn key_user(ctx: &Context, key: &QueueKey, queue: &EncryptedQueue, operator_role: &RoleArn) -> Option<KeyUserInput> {
     let resolved = resolve_queue_with(ctx, queue, Some(operator_role.clone()));
+    // Of a shared key, one that was refused before it had a key is no user.
+    if resolved.desired.is_err() && key.spec.scope == KeyScope::Tenant && asks_for_first_key(queue, key) {
+        return None;
+    }
     let rules = resolved.rules();
     objects::key_user(key, queue, resolved.desired.clone(), rules, clock::now())
 }

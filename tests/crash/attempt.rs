@@ -1,10 +1,12 @@
 //! One run: a scenario, disturbed as planned, until it is at rest, and what became of it.
 
-use std::path::PathBuf;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -14,7 +16,7 @@ use test_support::kubernetes_proxy::KubernetesMatcher;
 use test_support::proxy::{Matcher, Moment as Met, PausePoint, Rule};
 
 use super::plan::{Blow, Fault, Plan};
-use super::points::{Aim, Moment, Place, Point, kubernetes, recorded};
+use super::points::{Aim, Moment, Place, Point, chronicle, kubernetes, recorded};
 use super::scenarios::Scenario;
 use super::stage::{OPERATOR, PATIENCE, Servers, Stage, locked};
 use super::state::State;
@@ -53,14 +55,31 @@ struct Progress {
     silent: std::sync::Mutex<Option<String>>,
 }
 
-/// Plays a scenario; panics of the script are the caller's to catch.
-pub(crate) async fn play(servers: &Servers, scenario: &Scenario, plan: &Plan, expected: Option<&State>, directory: PathBuf) -> Ended {
-    let stage = Stage::set(servers, directory).await;
+/// Longer than any run takes.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Plays a scenario. Err: why it did not come to an end. All that the operator did is left in the directory.
+pub(crate) async fn play(servers: &Servers, scenario: &Scenario, plan: &Plan, expected: Option<&State>, place: &Path) -> Result<Ended, String> {
+    let stage = Stage::set(servers, place.to_owned()).await;
     let exits = AtomicUsize::new(0);
-    tokio::select! {
-        ended = played(&stage, scenario, plan, expected) => Ended { exits: exits.load(Ordering::Relaxed), ..ended },
-        () = keep_running(&stage, &exits) => unreachable!("it never ends"),
-    }
+    let playing = async {
+        tokio::select! {
+            ended = played(&stage, scenario, plan, expected) => Ended { exits: exits.load(Ordering::Relaxed), ..ended },
+            () = keep_running(&stage, &exits) => unreachable!("it never ends"),
+        }
+    };
+    let ended = match tokio::time::timeout(LONGEST, AssertUnwindSafe(playing).catch_unwind()).await {
+        Ok(Ok(ended)) => Ok(ended),
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(text.unwrap_or_else(|| "it panicked".to_owned()))
+        }
+        Err(_) => Err(format!("it did not end within {LONGEST:?}")),
+    };
+    stage.operator.kill();
+    let chronicle = chronicle(&stage.proxy, &stage.kubernetes, &stage.namer());
+    std::fs::write(place.join("chronicle"), chronicle).expect("the chronicle is written");
+    ended
 }
 
 async fn played(stage: &Stage, scenario: &Scenario, plan: &Plan, expected: Option<&State>) -> Ended {

@@ -1,13 +1,12 @@
 //! All runs: which there are, who plays them, what is told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 use tokio::runtime::Runtime;
@@ -20,8 +19,6 @@ use super::scenarios::Scenario;
 use super::stage::{Servers, locked};
 use super::state::State;
 
-/// Longer than any run takes.
-const LONGEST: Duration = Duration::from_secs(180);
 /// A call that did not come is waited for in so many more runs.
 const AGAIN: usize = 2;
 
@@ -155,10 +152,10 @@ impl Campaign {
     pub(crate) fn play(&mut self, jobs: Vec<Job>, recorded: bool) -> Vec<Run> {
         let (total, started) = (jobs.len(), Instant::now());
         let (queue, wrong) = (Mutex::new(VecDeque::from(jobs)), Mutex::new(Vec::new()));
-        let (results, ends) = (&self.results, &self.ends);
+        let (results, ends, done) = (&self.results, &self.ends, AtomicUsize::new(0));
         thread::scope(|scope| {
             for worker in &mut self.workers {
-                let (queue, wrong) = (&queue, &wrong);
+                let (queue, wrong, done) = (&queue, &wrong, &done);
                 scope.spawn(move || {
                     while let Some(job) = next(queue) {
                         let expected = locked(ends).get(job.scenario.name).cloned();
@@ -173,9 +170,9 @@ impl Campaign {
                         if recorded {
                             locked(results).add(run);
                         }
-                        let left = locked(queue).len();
-                        if left % 25 == 0 {
-                            progress(total, left, started);
+                        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                        if done % 25 == 0 || done == total {
+                            progress(total, done, started);
                         }
                     }
                 });
@@ -189,8 +186,8 @@ fn next(queue: &Mutex<VecDeque<Job>>) -> Option<Job> {
     locked(queue).pop_front()
 }
 
-fn progress(total: usize, left: usize, started: Instant) {
-    let done = total - left;
+fn progress(total: usize, done: usize, started: Instant) {
+    let left = total - done;
     let each = started.elapsed().as_secs_f64() / f64::from(u32::try_from(done.max(1)).unwrap_or(u32::MAX));
     let to_go = Duration::from_secs_f64((each * f64::from(u32::try_from(left).unwrap_or(u32::MAX))).round());
     eprintln!("{done} of {total} runs, {each:.2} s each, {to_go:?} to go");
@@ -214,15 +211,15 @@ async fn one(servers: &Servers, job: &Job, expected: Option<&State>, worker: usi
     let mut run = Run { scenario: job.scenario.name.to_owned(), plan: job.plan.to_string(), ..Run::default() };
     let mut last = None;
     for _ in 0..=AGAIN {
-        match attempt(servers, job, expected, &place).await {
+        match play(servers, job.scenario, &job.plan, expected, &place).await {
             Ok(ended) => {
                 judge(&mut run, &ended);
                 let enough = run.disturbed || !run.wrong.is_empty();
-                if let Some(expected) = expected.filter(|_| run.differs) {
-                    let difference = TextDiff::from_lines(&expected.text, &ended.state.text);
-                    keep(&run, &place, &difference.unified_diff().context_radius(6).header("undisturbed", "this run").to_string());
-                } else if !run.wrong.is_empty() {
-                    keep(&run, &place, "");
+                if !run.wrong.is_empty() {
+                    let before = expected.map_or("", |expected| expected.text.as_str());
+                    let difference = TextDiff::from_lines(before, &ended.state.text);
+                    let difference = difference.unified_diff().context_radius(6).header("undisturbed", "this run").to_string();
+                    keep(&run, &place, &difference);
                 }
                 last = Some(ended);
                 if enough {
@@ -238,19 +235,6 @@ async fn one(servers: &Servers, job: &Job, expected: Option<&State>, worker: usi
     }
     run.seconds = started.elapsed().as_secs_f64();
     (run, last)
-}
-
-/// Err: it did not come to an end.
-async fn attempt(servers: &Servers, job: &Job, expected: Option<&State>, place: &Path) -> Result<Ended, String> {
-    let playing = AssertUnwindSafe(play(servers, job.scenario, &job.plan, expected, place.to_owned())).catch_unwind();
-    match tokio::time::timeout(LONGEST, playing).await {
-        Ok(Ok(ended)) => Ok(ended),
-        Ok(Err(panic)) => {
-            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(text.unwrap_or_else(|| "it panicked".to_owned()))
-        }
-        Err(_) => Err(format!("it did not end within {LONGEST:?}")),
-    }
 }
 
 fn judge(run: &mut Run, ended: &Ended) {
@@ -272,8 +256,8 @@ fn judge(run: &mut Run, ended: &Ended) {
 fn keep(run: &Run, place: &Path, difference: &str) {
     let failures = directory().join("failures");
     let name = hex::encode(&Sha256::digest(run.id())[..6]);
-    let log = std::fs::read_to_string(place.join("log")).unwrap_or_default();
-    let text = format!("{}\n\n{}\n\n{difference}\n{log}", run.id(), run.wrong.join("\n"));
+    let read = |name: &str| std::fs::read_to_string(place.join(name)).unwrap_or_default();
+    let text = format!("{}\n\n{}\n\n{difference}\n{}\n{}", run.id(), run.wrong.join("\n"), read("chronicle"), read("log"));
     let written = std::fs::create_dir_all(&failures).and_then(|()| std::fs::write(failures.join(format!("{name}.txt")), text));
     written.expect("the failure is kept");
 }

@@ -175,6 +175,23 @@ pub(crate) fn recorded(proxy: &Proxy, since: Mark, kubernetes_proxy: &Kubernetes
     numbered.collect()
 }
 
+/// Every call of the operator, and what became of it, a line each.
+pub(crate) fn chronicle(proxy: &Proxy, kubernetes_proxy: &KubernetesProxy, namer: &Namer) -> String {
+    let offset = proxy.elapsed().saturating_sub(kubernetes_proxy.elapsed());
+    let aws = proxy.ledger().into_iter().filter_map(|call| {
+        let name = namer.name(&call.access_key, &call.service, &call.operation, &call.request)?;
+        let line = format!("{name} -> {} {} {}", call.status, call.error.as_deref().unwrap_or_default(), if call.took_effect { "" } else { "no effect" });
+        Some((call.started, line))
+    });
+    let writes = kubernetes_proxy.writes().into_iter().filter(|call| call.resource != "events").map(|call| {
+        let line = format!("{} -> {} {}", call.title(), call.status, if call.took_effect { call.body.to_string() } else { "no effect".to_owned() });
+        (call.started + offset, line)
+    });
+    let mut all: Vec<(Duration, String)> = aws.chain(writes).collect();
+    all.sort();
+    all.into_iter().map(|(at, line)| format!("{:8.3} {line}\n", at.as_secs_f64())).collect()
+}
+
 /// Access keys of the harness, as it learns them.
 #[derive(Clone, Default)]
 pub(crate) struct Foreign(Arc<Mutex<BTreeSet<String>>>);

@@ -172,6 +172,10 @@ fn object(mut object: Value) -> Value {
     // Only who made a queue knows since when it is there.
     if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
         status.remove("createdAt");
+        // Absent is the same as none.
+        if status.get("accessRevision") == Some(&json!(0)) {
+            status.remove("accessRevision");
+        }
     }
     if let Some(conditions) = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
         for condition in conditions {
