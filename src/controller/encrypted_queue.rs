@@ -285,7 +285,9 @@ impl<'a> Pass<'a> {
                 match hold.until {
                     Some(until) => Action::requeue(wait_until(until)),
                     // SQS does not tell when a queue becomes empty, and nobody tells when a conflict is gone.
-                    None if matches!(hold.reason, Reason::QueueNotEmpty | Reason::QueueConflict) => Action::requeue(LOOK_AGAIN),
+                    None if matches!(hold.reason, Reason::QueueNotEmpty | Reason::QueueConflict | Reason::QueueNotAdoptable) => {
+                        Action::requeue(LOOK_AGAIN)
+                    }
                     None => Action::await_change(),
                 }
             }
