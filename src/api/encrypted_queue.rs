@@ -11,7 +11,7 @@ use super::{DeletionPolicy, schema};
 
 mod status;
 
-pub use status::{AccessStatus, EncryptedQueueStatus, KeyReference, NextKey, PreviousKey, QueueReference};
+pub use status::{AccessStatus, AdoptionStatus, EncryptedQueueStatus, KeyReference, NextKey, PreviousKey, QueueReference};
 
 /// A queue with its own key: which tenant and sensitivity tier it belongs to, who produces, consumes and observes.
 #[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -90,7 +90,7 @@ pub struct EncryptedQueueSpec {
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Whether a queue that already exists under the name may be taken over. IfUnowned: yes, if nobody owns it and the tenant's
-    /// `adoptableQueueNames` has it.
+    /// `adoptableQueueNames` has it. Of its settings those stay as they were found whose field here has its default; status.adoption lists them.
     #[serde(default)]
     pub adoption: Adoption,
 }
@@ -322,7 +322,12 @@ pub enum ThroughputLimit {
 /// The dead-letter queue; it always shares the queue's key.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = schema::immutable_optional("name"))]
 pub struct DeadLetter {
+    /// Name in AWS, fixed once created. Default: the queue's, with `-dlq`. An existing dead-letter queue is taken over by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::queue_name)]
+    pub name: Option<String>,
     /// Receives after which a message moves to the dead-letter queue.
     #[schemars(range(min = 1, max = 1000))]
     pub max_receive_count: i32,
@@ -343,7 +348,7 @@ pub struct DeadLetter {
 
 impl Default for DeadLetter {
     fn default() -> Self {
-        Self { max_receive_count: 5, message_retention_seconds: 1_209_600, consumers: Vec::new(), redrivers: Vec::new() }
+        Self { name: None, max_receive_count: 5, message_retention_seconds: 1_209_600, consumers: Vec::new(), redrivers: Vec::new() }
     }
 }
 

@@ -115,10 +115,12 @@ reasons! {
     QueueLimitReached => Stalled,
     /// The queue is on its way to another key.
     Migrating => Progressing,
+    /// An existing queue cannot be taken over as declared.
+    QueueNotAdoptable => Stalled,
+    /// Messages may still be under a key that is not this operator's: its owner must keep what the message says until then.
+    ForeignKeyUnverified => Fine,
     /// Another EncryptedQueue declares the same queue in AWS.
     QueueNameTaken => Stalled,
-    /// This version cannot do what is asked for.
-    NotYetSupported => Stalled,
 
     /// The key is being made, or its policy does not hold this queue's grants yet.
     WaitingForKey => Progressing,

@@ -50,6 +50,19 @@ impl Clients {
         Ok(answer.and_then(|answer| answer.key_metadata).map(metadata))
     }
 
+    /// ARN of the key that a queue names; none where it does not exist or its owner lets nobody look, and for SQS's own, which stays an alias:
+    /// `kms:DescribeKey`.
+    pub async fn key_arn(&self, key: &str) -> Result<Option<String>, AwsError> {
+        if key.starts_with("alias/aws/") {
+            return Ok(None);
+        }
+        match self.describe_key(key).await {
+            Ok(metadata) => Ok(metadata.map(|metadata| metadata.arn)),
+            Err(error) if matches!(error.kind, Kind::AccessDenied | Kind::Invalid) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// All of a key that the operator manages, if it exists: `kms:DescribeKey`, then at once `kms:GetKeyPolicy`, `kms:GetKeyRotationStatus`,
     /// `kms:ListResourceTags`, `kms:ListAliases` and `kms:ListGrants`.
     pub async fn read_key(&self, key: &str) -> Result<Option<KeyState>, AwsError> {

@@ -11,9 +11,15 @@ use crate::plan::{KeyAction, QueueAction, QueueLocator};
 impl Clients {
     /// Answers an action that reads; none: it is not one.
     pub async fn observe_queues(&self, action: &QueueAction) -> Result<Option<QueueEffect>, AwsError> {
-        let QueueAction::ReadQueues { source, dead_letter } = action else { return Ok(None) };
-        let (source, dead_letter) = tokio::try_join!(Box::pin(self.locate(Some(source))), Box::pin(self.locate(dead_letter.as_ref())))?;
-        Ok(Some(QueueEffect::Queues { source, dead_letter }))
+        Ok(Some(match action {
+            QueueAction::ReadQueues { source, dead_letter } => {
+                let (source, dead_letter) = tokio::try_join!(Box::pin(self.locate(Some(source))), Box::pin(self.locate(dead_letter.as_ref())))?;
+                QueueEffect::Queues { source, dead_letter }
+            }
+            QueueAction::ReadFoundKey { key } => QueueEffect::FoundKey(self.key_arn(key).await?),
+            QueueAction::ReadDeadLetterSources { url } => QueueEffect::DeadLetterSources(self.dead_letter_sources(url).await?),
+            _ => return Ok(None),
+        }))
     }
 
     async fn locate(&self, locator: Option<&QueueLocator>) -> Result<Option<QueueState>, AwsError> {

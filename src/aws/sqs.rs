@@ -43,6 +43,13 @@ impl Clients {
         pages.try_collect().await.map_err(|error| AwsError::from_sdk("sqs:ListQueues", &error))
     }
 
+    /// Names of the queues that send their dead letters to this one: `sqs:ListDeadLetterSourceQueues`.
+    pub async fn dead_letter_sources(&self, url: &str) -> Result<Vec<String>, AwsError> {
+        let pages = self.sqs.list_dead_letter_source_queues().queue_url(url).max_results(1000).into_paginator().items().send();
+        let urls: Vec<String> = pages.try_collect().await.map_err(|error| AwsError::from_sdk("sqs:ListDeadLetterSourceQueues", &error))?;
+        Ok(urls.iter().map(|url| url.rsplit('/').next().unwrap_or(url).to_owned()).collect())
+    }
+
     /// Names of the queues of the account and Region that point at a key, aliases resolved: `sqs:ListQueues`, `sqs:GetQueueAttributes`,
     /// `kms:DescribeKey` for each other way of naming a key.
     pub async fn queues_under_key(&self, key_arn: &str) -> Result<Vec<String>, AwsError> {

@@ -42,8 +42,15 @@ impl QueueApplier<'_> {
             QueueAction::AddFinalizer => self.finalizer(&[FINALIZER]).await,
             QueueAction::RemoveFinalizer => self.finalizer(&[]).await,
             QueueAction::EnsureKey { name, spec } => self.ensure_key(name, spec).await,
-            QueueAction::ForgetApplied { .. } | QueueAction::RecordNextKey { .. } | QueueAction::RecordKeys { .. } => self.record(action).await,
-            QueueAction::ReadQueues { .. } => Ok(self.aws().await?.observe_queues(action).await?.unwrap_or(QueueEffect::Done)),
+            QueueAction::ForgetApplied { .. }
+            | QueueAction::RecordNextKey { .. }
+            | QueueAction::RecordKeys { .. }
+            | QueueAction::RecordAdoption { .. }
+            | QueueAction::RecordDeadLetterUnused
+            | QueueAction::ForgetDeadLetter => self.record(action).await,
+            QueueAction::ReadQueues { .. } | QueueAction::ReadFoundKey { .. } | QueueAction::ReadDeadLetterSources { .. } => {
+                Ok(self.aws().await?.observe_queues(action).await?.unwrap_or(QueueEffect::Done))
+            }
             QueueAction::CreateQueue { which: _, name, attributes, tags } => {
                 let url = self.aws().await?.create_queue(name, attributes, tags).await?;
                 Ok(QueueEffect::Created { url })

@@ -28,7 +28,7 @@ pub(super) async fn ensure(ctx: &Context, object: &EncryptedQueue, status: &Encr
     let (name, namespace, uid) = (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
     let mut data: BTreeMap<&str, &str> = [("AWS_REGION", region), ("QUEUE_ARN", &queue.arn), ("QUEUE_URL", &queue.url)].into();
     if let Some(dead_letter) = &status.dead_letter_queue {
-        data.insert("DLQ_URL", &dead_letter.url);
+        data.extend(dead_letter.known_url().map(|url| ("DLQ_URL", url)));
     }
     let cached = ctx.stores.config_maps.get(&ObjectRef::new(&name).within(&namespace));
     if cached.as_ref().is_some_and(|map| map.labels().get(OWNED_BY) == Some(&uid) && holds(map, &data)) {

@@ -286,7 +286,9 @@ impl<'a> Pass<'a> {
                 match hold.until {
                     Some(until) => Action::requeue(clock::wait_until(until)),
                     // SQS does not tell when a queue becomes empty, and nobody tells when a conflict is gone.
-                    None if matches!(hold.reason, Reason::QueueNotEmpty | Reason::QueueConflict) => Action::requeue(clock::real(LOOK_AGAIN)),
+                    None if matches!(hold.reason, Reason::QueueNotEmpty | Reason::QueueConflict | Reason::QueueNotAdoptable) => {
+                        Action::requeue(clock::real(LOOK_AGAIN))
+                    }
                     None => Action::await_change(),
                 }
             }

@@ -25,7 +25,6 @@ pub(crate) use access_approval::usable_of;
 pub(crate) use context::account_key;
 pub use run::{ControllerSettings, Parts, run};
 
-
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 

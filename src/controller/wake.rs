@@ -225,7 +225,8 @@ impl Listener<EncryptedQueue> for Ears {
         // What it needs of each key it uses or used.
         let previous: Vec<_> =
             status.iter().flat_map(|s| &s.previous_keys).map(|key| (key.name.clone(), key.switched_at.0, key.decrypt_until.0)).collect();
-        if wake.changed("keys", name.to_string(), &(status.and_then(|s| s.key.as_ref()).map(|key| key.name.clone()), previous)) {
+        let has_dead_letters = status.is_some_and(|status| status.dead_letter_queue.is_some());
+        if wake.changed("keys", name.to_string(), &(status.and_then(|s| s.key.as_ref()).map(|key| key.name.clone()), previous, has_dead_letters)) {
             wake.keys_of(&name);
         }
         let ready = status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::types::READY));

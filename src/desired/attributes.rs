@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::Violation;
 use crate::api::Reason;
-use crate::api::encrypted_queue::{DeadLetter, DeduplicationScope, QueueSettings, ThroughputLimit};
+use crate::api::encrypted_queue::{DeadLetter, DeduplicationScope, Fifo, QueueSettings, ThroughputLimit};
 use crate::names::{Place, QueueArn};
 use crate::plan::state::Attributes;
 use crate::policy::access::QueueAccess;
+use crate::policy::queue_policy::QueueKind;
 use crate::policy::{limits, queue_policy};
 
 /// The attribute that holds the queue policy.
@@ -61,6 +62,26 @@ pub(super) fn dead_letter_attributes(settings: &QueueSettings, dead_letter: &Dea
     attributes.insert("MessageRetentionPeriod".to_owned(), dead_letter.message_retention_seconds.to_string());
     let allow = json!({"redrivePermission": "byQueue", "sourceQueueArns": [source.as_str()]});
     attributes.insert("RedriveAllowPolicy".to_owned(), allow.to_string());
+    attributes
+}
+
+/// Of a queue that ends: nothing moves to it any more, and everything else stays as it is.
+pub(super) fn ending_dead_letter_attributes() -> Attributes {
+    [("RedriveAllowPolicy".to_owned(), json!({"redrivePermission": "denyAll"}).to_string())].into()
+}
+
+/// The settings of a queue that need not be declared, each with the value that its field has then.
+pub(crate) fn default_settings(which: QueueKind) -> Attributes {
+    let settings = QueueSettings { fifo: Some(Fifo::default()), ..QueueSettings::default() };
+    let mut attributes = match which {
+        QueueKind::Source => source_attributes(&settings, 0, None),
+        QueueKind::DeadLetter => {
+            let mut attributes = shared(&settings, 0);
+            attributes.insert("MessageRetentionPeriod".to_owned(), DeadLetter::default().message_retention_seconds.to_string());
+            attributes
+        }
+    };
+    attributes.retain(|name, _| name != "KmsDataKeyReusePeriodSeconds" && name != "FifoQueue");
     attributes
 }
 

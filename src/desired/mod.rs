@@ -13,12 +13,13 @@ mod service_account;
 mod siblings;
 mod tags;
 
+pub(crate) use attributes::default_settings;
 pub use attributes::{DEAD_LETTER_POLICY, POLICY};
 pub use key::{Approval, DesiredKey, DesiredUser, KeptUser, KeyInput, KeyUserInput, Retiring, desired_key};
 pub(crate) use naming::dead_letter_name;
 pub use naming::{KeyIdentity, default_queue_name};
 pub use principals::PrincipalRules;
-pub use queue::{DesiredQueue, QueueInput, QueueSide, Refusal, desired_queue, place_of};
+pub use queue::{AdoptionRules, DeadLetterEnd, DesiredQueue, QueueInput, QueueSide, Refusal, desired_queue, place_of};
 pub use service_account::ServiceAccountRole;
 pub use siblings::{claimed_names, key_generation, leaves_approval, object_name, unless_taken, within_limit};
 pub(crate) use tags::tag_changes;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::attributes::{dead_letter_attributes, source_attributes};
+use super::attributes::{dead_letter_attributes, ending_dead_letter_attributes, source_attributes};
 use super::naming::{MAX_QUEUE_NAME, dead_letter_name, default_queue_name};
 use super::principals::{declared_grants, glob};
 use super::tags::{declared_tags, owner_tags};
 use super::{KeyIdentity, PrincipalRules, ServiceAccountRole, Violation};
 use crate::api::encrypted_queue::{Adoption, DeadLetter};
+use crate::api::labels::DELETE_NON_EMPTY;
 use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::sensitivity_tier::{Approval, Bounds, DeadLetterRule, KeyScope};
 use crate::api::tenant::{TenantAccess, TenantSpec};
@@ -88,8 +89,30 @@ pub struct DesiredQueue {
     pub needs_approval: bool,
     /// How long another key's policy is given to spread before the queue is pointed at it.
     pub settle: SignedDuration,
+    /// Which existing queues may be taken over; None: none.
+    pub adoption: Option<AdoptionRules>,
+    /// Set if the dead-letter queue is one that is no longer declared.
+    pub dead_letter_end: Option<DeadLetterEnd>,
     /// What its owners should know although it is accepted.
     pub notes: Vec<String>,
+}
+
+/// Which existing queues of the declared names may be taken over.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct AdoptionRules {
+    /// Whether the tenant has the queue's name among those.
+    pub source: bool,
+    /// Whether it has the dead-letter queue's name.
+    pub dead_letter: bool,
+    /// The tier's bounds of message retention in seconds.
+    pub retention_seconds: (i32, i32),
+}
+
+/// How a dead-letter queue ends that is no longer declared.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct DeadLetterEnd {
+    /// Whether it may go while it holds messages.
+    pub even_if_not_empty: bool,
 }
 
 impl DesiredQueue {
@@ -167,7 +190,6 @@ pub fn desired_queue(input: &QueueInput<'_>) -> Result<DesiredQueue, Box<Refusal
     let judge = Judge { input, tenant, tier, place: place_of(tenant, spec.region.as_deref()) };
     judge.tenant_rules(&mut refusals);
     judge.tier_rules(&mut refusals);
-    judge.not_yet_supported(&mut refusals);
     judge.build(refusals)
 }
 
@@ -228,6 +250,43 @@ impl Judge<'_, '_> {
         refusals.unless(well_formed, Reason::QueueNameInvalid, "spec.queue.name", || {
             format!("SQS takes up to {MAX_QUEUE_NAME} letters, digits, - and _, not {queue}")
         });
+        if let Some(declared) = self.dead_letter_name_declared() {
+            self.dead_letter_name_rules(declared, &queue, &patterns, refusals);
+        }
+    }
+
+    fn dead_letter_name_declared(&self) -> Option<&str> {
+        self.input.object.spec.dead_letter.as_ref()?.name.as_deref()
+    }
+
+    fn dead_letter_name_rules(&self, declared: &str, queue: &str, patterns: &[String], refusals: &mut Refusals) {
+        const FIELD: &str = "spec.deadLetter.name";
+        let name = &self.input.object.spec.tenant;
+        refusals.unless(patterns.iter().any(|pattern| glob(pattern, declared)), Reason::QueueNameNotAllowed, FIELD, || {
+            format!("queues of Tenant {name} must be named {}, not {declared}", patterns.join(" or "))
+        });
+        refusals.unless(declared.ends_with(".fifo") == queue.ends_with(".fifo"), Reason::QueueNameInvalid, FIELD, || {
+            "the dead-letter queue of a FIFO queue is one too, and its name ends in .fifo, like no other's".into()
+        });
+        refusals
+            .unless(declared != queue, Reason::QueueNameInvalid, FIELD, || "a queue cannot be its own dead-letter queue; choose another name".into());
+        let recorded = self.recorded_dead_letter_name();
+        refusals.unless(recorded.is_none_or(|recorded| recorded == declared), Reason::QueueNameNotAllowed, FIELD, || {
+            let recorded = recorded.unwrap_or_default();
+            format!(
+                "dead-letter queue {recorded} is still there; take spec.deadLetter away until status.deadLetterQueue is gone, then declare another"
+            )
+        });
+    }
+
+    /// Name of the dead-letter queue that there is.
+    fn recorded_dead_letter_name(&self) -> Option<&str> {
+        Some(self.input.object.status.as_ref()?.dead_letter_queue.as_ref()?.name.as_str())
+    }
+
+    fn dead_letter_queue_name(&self, queue: &str) -> String {
+        let name = self.dead_letter_name_declared().or(self.recorded_dead_letter_name());
+        name.map_or_else(|| dead_letter_name(queue), str::to_owned)
     }
 
     fn queue_name(&self) -> String {
@@ -281,15 +340,23 @@ impl Judge<'_, '_> {
         self.input.object.spec.dead_letter.clone().or_else(|| required.then_some(DeadLetter { message_retention_seconds, ..default }))
     }
 
-    fn not_yet_supported(&self, refusals: &mut Refusals) {
-        let (spec, status) = (&self.input.object.spec, self.input.object.status.as_ref());
-        refusals.unless(spec.adoption == Adoption::Never, Reason::NotYetSupported, "spec.adoption", || {
-            "this version cannot take over existing queues; set adoption: Never".into()
-        });
-        let lost = self.dead_letter().is_none() && status.is_some_and(|s| s.dead_letter_queue.is_some());
-        refusals.unless(!lost, Reason::NotYetSupported, "spec.deadLetter", || {
-            "this version cannot remove a dead-letter queue, which may hold messages; set it again".into()
-        });
+    /// A dead-letter queue that there is and that nobody declares or requires any more.
+    fn dead_letter_end(&self) -> Option<DeadLetterEnd> {
+        let object = self.input.object;
+        let ends = self.dead_letter().is_none() && self.recorded_dead_letter_name().is_some();
+        let even_if_not_empty = object.metadata.annotations.as_ref().and_then(|all| all.get(DELETE_NON_EMPTY)).is_some_and(|value| value == "true");
+        ends.then_some(DeadLetterEnd { even_if_not_empty })
+    }
+
+    fn adoption(&self, queue: &str, dead_letter: Option<&str>) -> Option<AdoptionRules> {
+        let patterns = &self.tenant.spec.adoptable_queue_names;
+        let listed = |name: &str| patterns.iter().any(|pattern| glob(pattern, name));
+        let retention = self.tier.spec.message_retention_seconds;
+        (self.input.object.spec.adoption == Adoption::IfUnowned).then(|| AdoptionRules {
+            source: listed(queue),
+            dead_letter: dead_letter.is_some_and(listed),
+            retention_seconds: (retention.minimum, retention.maximum),
+        })
     }
 
     fn key(&self) -> KeyIdentity {
@@ -306,12 +373,12 @@ impl Judge<'_, '_> {
         let (spec, tenant, tier) = (&self.input.object.spec, &self.tenant.spec, &self.tier.spec);
         let rules = PrincipalRules::new(tenant, tier, self.place.partition, self.input.operator_role);
         let suspended = tenant.access == TenantAccess::Suspended;
-        let dead_letter = self.dead_letter();
-        let grants = declared_grants(self.input, &rules, dead_letter.is_some(), &mut refusals);
+        let (dead_letter, dead_letter_end) = (self.dead_letter(), self.dead_letter_end());
+        let has_dead_letters = dead_letter.is_some() || dead_letter_end.is_some();
+        let grants = declared_grants(self.input, &rules, has_dead_letters, &mut refusals);
         let declared = declared_tags(&tenant.tags, &spec.tags, &tier.required_tags, &mut refusals.violations);
         let arn = self.place.queue_arn(&self.queue_name());
-        let dead_letter_arn = self.place.queue_arn(&dead_letter_name(arn.name()));
-        let dead_letter_arn = dead_letter.as_ref().map(|_| dead_letter_arn);
+        let dead_letter_arn = has_dead_letters.then(|| self.place.queue_arn(&self.dead_letter_queue_name(arn.name())));
         let access = QueueAccess { queue: arn.clone(), dead_letter_queue: dead_letter_arn.clone(), grants, others: tier.access.others, suspended };
         super::attributes::check_size(&access, &self.place, &mut refusals.violations);
         if !refusals.violations.is_empty() {
@@ -327,8 +394,11 @@ impl Judge<'_, '_> {
                 attributes: source_attributes(&spec.queue, self.reuse(), dead_letter.as_ref().zip(dead_letter_arn.as_ref())),
                 arn: arn.clone(),
             },
-            dead_letter: dead_letter.as_ref().zip(dead_letter_arn).map(|(settings, dead_letter_arn)| QueueSide {
-                attributes: dead_letter_attributes(&spec.queue, settings, self.reuse(), &arn),
+            adoption: self.adoption(arn.name(), dead_letter_arn.as_ref().map(QueueArn::name)),
+            dead_letter_end,
+            dead_letter: dead_letter_arn.map(|dead_letter_arn| QueueSide {
+                attributes: dead_letter
+                    .map_or_else(ending_dead_letter_attributes, |settings| dead_letter_attributes(&spec.queue, &settings, self.reuse(), &arn)),
                 arn: dead_letter_arn,
             }),
             object,

@@ -29,7 +29,8 @@ pub fn within_limit<'a>(object: &EncryptedQueue, tenant: &Tenant, queues: impl I
 pub fn claimed_names(queue: &EncryptedQueue) -> [String; 2] {
     let spec = &queue.spec;
     let name = spec.queue.name.clone().unwrap_or_else(|| default_queue_name(&spec.tenant, &object_name(queue), spec.queue.fifo.is_some()));
-    let dead_letter = dead_letter_name(&name);
+    let declared = spec.dead_letter.as_ref().and_then(|dead_letter| dead_letter.name.clone());
+    let dead_letter = declared.unwrap_or_else(|| dead_letter_name(&name));
     [name, dead_letter]
 }
 

@@ -1,5 +1,7 @@
 //! Status of an EncryptedQueue.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -8,10 +10,12 @@ use crate::api::conditions::{Finding, merge, summarise, types};
 use crate::api::encrypted_queue::{AccessStatus, EncryptedQueueStatus, KeyReference, NextKey, QueueReference};
 use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
-use crate::desired::{DesiredQueue, QueueSide, Violation, cost};
+use crate::desired::{DesiredQueue, QueueSide, Violation, cost, owner_tags_match};
+use crate::plan::adoption::with_found_settings;
 use crate::plan::queue::applied_sha256;
 use crate::plan::state::QueueState;
 use crate::plan::{Hold, ObservedQueue, deleted};
+use crate::policy::access::{Capability, Grant};
 
 /// What a pass over a queue knows at its end.
 pub struct QueuePass<'a> {
@@ -96,7 +100,7 @@ impl QueuePass<'_> {
             return self.kept_sha256.clone();
         }
         let key_arn = self.observed.key.as_ref().and_then(|key| key.arn.as_deref())?;
-        Some(applied_sha256(self.desired.ok()?, key_arn))
+        Some(applied_sha256(&with_found_settings(self.desired.ok()?, self.observed), key_arn))
     }
 
     /// Until everything is applied, of any tag that may have been written: it is removed when nobody wants it.
@@ -113,20 +117,29 @@ impl QueuePass<'_> {
             url: found.url.clone(),
             arn: side.arn.to_string(),
         };
-        if let Some(found) = self.observed.source.present() {
+        // Another's queue is not this object's, whatever its name.
+        let ours = |found: &&QueueState| owner_tags_match(&found.tags, &desired.tags);
+        if let Some(found) = self.observed.source.present().filter(ours) {
             status.queue = Some(reference(&desired.source, found));
         }
-        if let Some((side, found)) = desired.dead_letter.as_ref().zip(self.observed.dead_letter.present()) {
+        if let Some((side, found)) = desired.dead_letter.as_ref().zip(self.observed.dead_letter.present().filter(ours)) {
             status.dead_letter_queue = Some(reference(side, found));
         }
+        // On record before it is made, so that no crash leaves one that nobody knows of.
+        if let Some(side) = desired.dead_letter.as_ref().filter(|_| self.observed.key.is_some() && !self.observed.is_adopted(desired)) {
+            let about_to_be = || QueueReference { name: side.arn.name().to_owned(), url: String::new(), arn: side.arn.to_string() };
+            if self.observed.dead_letter_recorded || desired.dead_letter_end.is_none() {
+                status.dead_letter_queue.get_or_insert_with(about_to_be);
+            }
+        }
         // On its way to another key it stays with the one it is under.
-        let current = self.observed.leaves(desired);
-        status.next_key = current.map(|_| {
+        let is_elsewhere = self.observed.leaves(desired).is_some() || self.observed.is_adopted(desired);
+        status.next_key = (is_elsewhere && self.observed.key.is_some()).then(|| {
             let recorded = self.observed.next_key.as_ref().filter(|next| next.name == desired.key_name);
             let (grants_sha256, granted_at) = recorded.map(|next| (next.grants_sha256.clone(), Time(next.granted_at))).unzip();
             NextKey { name: desired.key_name.clone(), grants_sha256, granted_at }
         });
-        if self.observed.key.is_some() && current.is_none() {
+        if self.observed.key.is_some() && !is_elsewhere {
             let (arn, alias) = self.key.map_or((None, None), |key| (key.arn.clone(), key.alias.clone()));
             status.key = Some(KeyReference { name: desired.key_name.clone(), arn, alias });
         }
@@ -164,9 +177,10 @@ impl QueuePass<'_> {
     fn obstructed(&self) -> Option<&'static str> {
         Some(match self.end {
             End::Complete => return None,
-            End::Held(Hold { reason: reason @ (Reason::QueueConflict | Reason::AwaitingApproval | Reason::PrincipalDeleted), .. }) => {
-                condition_of(*reason)
-            }
+            End::Held(Hold {
+                reason: reason @ (Reason::QueueConflict | Reason::QueueNotAdoptable | Reason::AwaitingApproval | Reason::PrincipalDeleted),
+                ..
+            }) => condition_of(*reason),
             End::Held(_) if !self.deleting && !self.granted() => types::KEY_READY,
             End::Held(Hold { reason, .. }) | End::Failed { reason, .. } => condition_of(*reason),
         })
@@ -187,7 +201,7 @@ impl QueuePass<'_> {
             _ if type_ == types::KEY_READY && !self.granted() => {
                 Finding::unknown(type_, Reason::WaitingForKey, "the key does not grant the declared access yet")
             }
-            _ if type_ == types::KEY_READY => self.key_usable().unwrap_or_else(|| Finding::of(type_, fine, message)),
+            _ if type_ == types::KEY_READY => self.key_usable().or_else(|| self.foreign_key()).unwrap_or_else(|| Finding::of(type_, fine, message)),
             _ if type_ == types::ACCESS_IN_SYNC => self.access(message),
             _ => Finding::of(type_, fine, message),
         }
@@ -197,6 +211,25 @@ impl QueuePass<'_> {
     fn key_usable(&self) -> Option<Finding> {
         let (reason, message) = self.observed.key.as_ref()?.not_ready.as_ref()?;
         (*reason == Reason::KeyUnusable).then(|| Finding::of(types::KEY_READY, *reason, message))
+    }
+
+    /// What owners of keys that messages may still be under must keep.
+    fn foreign_key(&self) -> Option<Finding> {
+        let readers = |desired: &DesiredQueue| {
+            let reads = |grant: &&Grant| !matches!(grant.capability, Capability::Send | Capability::Observe);
+            let readers: BTreeSet<String> = desired.access.grants.keys().filter(reads).map(|grant| grant.principal.to_string()).collect();
+            readers.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        // The policy of SQS's own key admits everyone of the account, and nobody can change it.
+        let foreign = self.observed.previous_keys.iter().filter(|previous| !previous.managed && !previous.arn.starts_with("alias/aws/"));
+        let said: Vec<String> = foreign
+            .map(|previous| {
+                let (arn, until) = (&previous.arn, previous.decrypt_until);
+                let readers = self.desired.map(readers).unwrap_or_default();
+                format!("messages may be under {arn}, which is not managed here: until {until:.0} its owner must keep it enabled, with kms:Decrypt for {readers}")
+            })
+            .collect();
+        (!said.is_empty()).then(|| Finding::of(types::KEY_READY, Reason::ForeignKeyUnverified, said.join("; ")))
     }
 
     fn access(&self, message: &str) -> Finding {

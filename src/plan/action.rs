@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::observed::{CurrentKey, PreviousKeyRecord};
+use super::observed::{AdoptionRecord, CurrentKey, PreviousKeyRecord};
 use super::state::{Attributes, Tags};
 use crate::api::queue_key::{DeletedPrincipal, KeyUser, QueueKeySpec, ReleasedQueue};
 use crate::api::{DeletionPolicy, Reason};
+use crate::names::QueueArn;
 use crate::policy::queue_policy::QueueKind;
 
 /// Nothing can be done now: why, and until when.
@@ -59,6 +60,16 @@ pub enum QueueAction {
         /// Its dead-letter queue.
         dead_letter: Option<QueueLocator>,
     },
+    /// Finds out which key it is that an existing queue names.
+    ReadFoundKey {
+        /// Alias, id or ARN.
+        key: String,
+    },
+    /// Looks which queues send their dead letters to an existing queue.
+    ReadDeadLetterSources {
+        /// Its URL.
+        url: String,
+    },
     /// Makes a queue with everything in one call.
     CreateQueue {
         /// Which.
@@ -110,6 +121,8 @@ pub enum QueueAction {
     ForgetApplied {
         /// Keys of the tags that were applied or are about to be.
         tag_keys: Vec<String>,
+        /// The dead-letter queue that is about to be made.
+        dead_letter: Option<QueueArn>,
     },
     /// Kubernetes: writes that the key the queue is about to be moved to holds its grants, and since when.
     RecordNextKey {
@@ -125,6 +138,15 @@ pub enum QueueAction {
         /// Those before it that messages may still be under.
         previous: Vec<PreviousKeyRecord>,
     },
+    /// Kubernetes: writes what of an existing queue was found, before it is changed, and that it is taken over.
+    RecordAdoption {
+        /// All of it.
+        record: AdoptionRecord,
+    },
+    /// Kubernetes: writes that from now on no message can move to the dead-letter queue, which is no longer declared.
+    RecordDeadLetterUnused,
+    /// Kubernetes: writes that there is no dead-letter queue any more.
+    ForgetDeadLetter,
     /// Kubernetes: the key is to end as its queue does, or to be kept for a queue that stays under it.
     SetKeyDeletionPolicy {
         /// The QueueKey.
@@ -334,6 +356,11 @@ impl QueueAction {
             | Self::ForgetApplied { .. }
             | Self::RecordNextKey { .. }
             | Self::RecordKeys { .. }
+            | Self::ReadFoundKey { .. }
+            | Self::ReadDeadLetterSources { .. }
+            | Self::RecordAdoption { .. }
+            | Self::RecordDeadLetterUnused
+            | Self::ForgetDeadLetter
             | Self::SetKeyDeletionPolicy { .. }
             | Self::RemoveFinalizer
             | Self::Hold(_) => false,

@@ -25,6 +25,10 @@ pub enum QueueEffect {
         /// URL.
         url: String,
     },
+    /// ARN of the key that an existing queue names; None: not to be found out.
+    FoundKey(Option<String>),
+    /// Names of the queues that send their dead letters to an existing queue.
+    DeadLetterSources(Vec<String>),
     /// The QueueKey as it is now.
     Key(ObservedKeyObject),
 }
@@ -76,6 +80,14 @@ impl ObservedQueue {
                 self.source = Seen::answer(source);
                 self.dead_letter = Seen::answer(dead_letter);
             }
+            (QueueAction::ReadFoundKey { key }, QueueEffect::FoundKey(arn)) => drop(self.found_keys.insert(key.clone(), arn)),
+            (QueueAction::ReadDeadLetterSources { .. }, QueueEffect::DeadLetterSources(names)) => self.dead_letter_sources = Seen::Present(names),
+            (QueueAction::RecordAdoption { record }, _) => self.adoption = Some(record.clone()),
+            (QueueAction::RecordDeadLetterUnused, _) => self.dead_letter_unused_since = Some(now),
+            (QueueAction::ForgetDeadLetter, _) => {
+                (self.dead_letter, self.dead_letter_url, self.dead_letter_unused_since) = (Seen::Absent, None, None);
+                self.dead_letter_recorded = false;
+            }
             (QueueAction::EnsureKey { .. }, QueueEffect::Key(key)) => self.key = Some(key),
             (QueueAction::CreateQueue { which, attributes, tags, .. }, QueueEffect::Created { url }) => {
                 *self.queue_mut(*which) = Seen::Present(QueueState { url, attributes: attributes.clone(), tags: tags.clone() });
@@ -103,8 +115,9 @@ impl ObservedQueue {
             }
             (QueueAction::DeleteQueue { which, .. }, _) => *self.queue_mut(*which) = Seen::Absent,
             (QueueAction::AddFinalizer, _) => self.finalizer = true,
-            (QueueAction::ForgetApplied { tag_keys }, _) => {
+            (QueueAction::ForgetApplied { tag_keys, dead_letter }, _) => {
                 self.applied_sha256 = None;
+                self.dead_letter_recorded |= dead_letter.is_some();
                 self.applied_tag_keys.clone_from(tag_keys);
             }
             (QueueAction::RecordNextKey { name, grants_sha256 }, _) => {
@@ -123,7 +136,15 @@ impl ObservedQueue {
                 }
             }
             (QueueAction::RemoveFinalizer, _) => self.finalizer = false,
-            (QueueAction::ReadQueues { .. } | QueueAction::EnsureKey { .. } | QueueAction::CreateQueue { .. } | QueueAction::Hold(_), _) => {}
+            (
+                QueueAction::ReadQueues { .. }
+                | QueueAction::ReadFoundKey { .. }
+                | QueueAction::ReadDeadLetterSources { .. }
+                | QueueAction::EnsureKey { .. }
+                | QueueAction::CreateQueue { .. }
+                | QueueAction::Hold(_),
+                _,
+            ) => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::policy::access::{Capability, QueueAccess};
 use crate::policy::queue_policy::QueueKind;
 
 /// `SetQueueAttributes` takes up to 60 s to spread (SQS API reference); producers keep the old key for twice as long.
-const SPREAD: SignedDuration = SignedDuration::from_secs(120);
+pub(super) const SPREAD: SignedDuration = SignedDuration::from_secs(120);
 
 impl ObservedQueue {
     /// The key that the queue is still under, if that is not the one it should be under.
@@ -35,28 +35,31 @@ pub(super) fn stage(desired: &DesiredQueue, observed: &ObservedQueue, current: &
     if !granted {
         return stays(None);
     }
+    let settling = format!("the queue moves from QueueKey {} to {} once that has settled", current.name, desired.key_name);
+    settles(desired, observed, &settling, now).map_or(Stage::Moves, |action| stays(Some(action)))
+}
+
+/// A key that admits everyone is given time to spread before a live queue is pointed at it; none: it has settled.
+pub(super) fn settles(desired: &DesiredQueue, observed: &ObservedQueue, settling: &str, now: Timestamp) -> Option<QueueAction> {
     let grants_sha256 = desired.access.sha256();
     let next = observed.next_key.as_ref().filter(|next| next.name == desired.key_name && next.grants_sha256 == grants_sha256);
-    let Some(next) = next else {
-        return stays(Some(QueueAction::RecordNextKey { name: desired.key_name.clone(), grants_sha256 }));
-    };
+    let Some(next) = next else { return Some(QueueAction::RecordNextKey { name: desired.key_name.clone(), grants_sha256 }) };
     let settled_at = next.granted_at.saturating_add(desired.settle).unwrap_or(Timestamp::MAX);
-    if now < settled_at {
-        let (from, to) = (&current.name, &desired.key_name);
-        let message =
-            format!("the queue moves from QueueKey {from} to {to} once that has settled, at {settled_at:.0}; it stays encrypted and in use");
-        return stays(Some(QueueAction::Hold(Hold::until(Reason::Migrating, message, settled_at))));
-    }
-    Stage::Moves
+    let message = format!("{settling}, at {settled_at:.0}; until then it stays as it is, in use");
+    (now < settled_at).then(|| QueueAction::Hold(Hold::until(Reason::Migrating, message, settled_at)))
+}
+
+/// Whether the queue and its dead-letter queue are under this key.
+pub(super) fn both_under(desired: &DesiredQueue, observed: &ObservedQueue, key_arn: &str) -> bool {
+    [QueueKind::Source, QueueKind::DeadLetter].into_iter().all(|which| {
+        let found = observed.queue(which).present();
+        side(desired, which).is_none() || found.is_some_and(|found| found.attributes.get(KMS_KEY).is_some_and(|arn| arn == key_arn))
+    })
 }
 
 /// Once both queues are under the new key: what is on record of the old one.
 pub(super) fn moved(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, key_arn: &str, now: Timestamp) -> Option<QueueAction> {
-    let is_under = |which: QueueKind| {
-        let found = observed.queue(which).present();
-        side(desired, which).is_none() || found.is_some_and(|found| found.attributes.get(KMS_KEY).is_some_and(|arn| arn == key_arn))
-    };
-    if !is_under(QueueKind::Source) || !is_under(QueueKind::DeadLetter) {
+    if !both_under(desired, observed, key_arn) {
         return None;
     }
     let old = PreviousKeyRecord {
@@ -86,9 +89,13 @@ pub(super) fn upkeep(desired: &DesiredQueue, observed: &ObservedQueue, now: Time
 
 /// A message sent just before the switch lives for the queue's retention, and then, in a FIFO dead-letter queue, for that queue's too; a standard one
 /// keeps the time at which it was first sent.
-fn decrypt_until(desired: &DesiredQueue, switched_at: Timestamp) -> Timestamp {
+pub(super) fn decrypt_until(desired: &DesiredQueue, switched_at: Timestamp) -> Timestamp {
     let retention = |side: &QueueSide| side.attributes.get("MessageRetentionPeriod").and_then(|value| value.parse::<i64>().ok()).unwrap_or(1_209_600);
-    let seconds = retention(&desired.source) + desired.dead_letter.as_ref().map_or(0, retention);
+    after(switched_at, retention(&desired.source) + desired.dead_letter.as_ref().map_or(0, retention))
+}
+
+/// When messages have expired that live for so many seconds and were sent before the switch had spread.
+pub(super) fn after(switched_at: Timestamp, seconds: i64) -> Timestamp {
     switched_at.saturating_add(SPREAD + SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 

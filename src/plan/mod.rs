@@ -4,6 +4,8 @@
 //! [`action::Hold`], is left. A value that is not known yet (a new key's ARN) ends a batch.
 
 pub mod action;
+pub mod adoption;
+mod dead_letter;
 pub mod deleted;
 pub mod effect;
 pub mod grants;

@@ -117,7 +117,8 @@ pub fn deletion_policy(queue: &EncryptedQueue, tier: Option<&SensitivityTier>) -
 /// How a queue ends; `desired` if it is accepted.
 pub fn ending_queue(object: &EncryptedQueue, desired: Option<&DesiredQueue>, tier: Option<&SensitivityTier>, cluster_id: &str) -> EndingQueue {
     let status = object.status.as_ref();
-    let recorded = |reference: &Option<QueueReference>| reference.as_ref().map(|r| QueueLocator { name: r.name.clone(), url: Some(r.url.clone()) });
+    let recorded =
+        |reference: &Option<QueueReference>| reference.as_ref().map(|r| QueueLocator { name: r.name.clone(), url: r.known_url().map(str::to_owned) });
     // Without a record a crash may have left a queue: its name is looked up.
     let named = |side: &QueueSide| QueueLocator { name: side.arn.name().to_owned(), url: None };
     EndingQueue {

@@ -1,10 +1,10 @@
 //! What a plan knows: the object's own record, the other objects, and what AWS said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::state::{KeyMetadata, KeyState, QueueState, Tags};
+use super::state::{Attributes, KeyMetadata, KeyState, QueueState, Tags};
 use crate::api::queue_key::{DeletedPrincipal, KeyUser, ReleasedQueue};
 use crate::api::{DeletionPolicy, Reason};
 use crate::names::RoleArn;
@@ -52,6 +52,8 @@ pub struct ObservedQueue {
     pub next_key: Option<NextKeyRecord>,
     /// Keys it was moved away from, from status.
     pub previous_keys: Vec<PreviousKeyRecord>,
+    /// How existing queues are or were taken over, from status.
+    pub adoption: Option<AdoptionRecord>,
     /// Hash of what was last applied, from status.
     pub applied_sha256: Option<String>,
     /// Tag keys that were last applied, from status.
@@ -60,6 +62,10 @@ pub struct ObservedQueue {
     pub source_url: Option<String>,
     /// URL of the dead-letter queue, from status.
     pub dead_letter_url: Option<String>,
+    /// Whether status knows of a dead-letter queue, which may be about to be made.
+    pub dead_letter_recorded: bool,
+    /// Since when no message can move to a dead-letter queue that is no longer declared, from status.
+    pub dead_letter_unused_since: Option<Timestamp>,
     /// When the queue was made, from status.
     pub created_at: Option<Timestamp>,
     /// Deleted principals that its policies showed, until the key has them on record, from status.
@@ -74,6 +80,10 @@ pub struct ObservedQueue {
     pub source: Seen<QueueState>,
     /// The dead-letter queue.
     pub dead_letter: Seen<QueueState>,
+    /// Names of the queues whose dead letters an existing dead-letter queue takes.
+    pub dead_letter_sources: Seen<Vec<String>>,
+    /// ARNs of keys that existing queues name; None: not to be found out.
+    pub found_keys: BTreeMap<String, Option<String>>,
 }
 
 impl ObservedQueue {
@@ -112,6 +122,31 @@ pub struct NextKeyRecord {
     pub grants_sha256: String,
     /// Since when.
     pub granted_at: Timestamp,
+}
+
+/// How existing queues are or were taken over.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct AdoptionRecord {
+    /// When both were under their own key; None: not yet.
+    pub completed_at: Option<Timestamp>,
+    /// Keys that they were found under.
+    pub found_keys: Vec<String>,
+    /// For how long messages could live in both together, in seconds.
+    pub found_retention_seconds: i64,
+    /// Settings of the queue that stay as they were found.
+    pub settings: Attributes,
+    /// Settings of the dead-letter queue that stay as they were found.
+    pub dead_letter_settings: Attributes,
+}
+
+impl AdoptionRecord {
+    /// Settings of one of the two that stay as they were found.
+    pub fn settings(&self, which: QueueKind) -> &Attributes {
+        match which {
+            QueueKind::Source => &self.settings,
+            QueueKind::DeadLetter => &self.dead_letter_settings,
+        }
+    }
 }
 
 /// A key a queue was moved away from.

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Hold, QueueAction, QueueLocator};
+use super::adoption;
+use super::dead_letter;
 use super::deleted;
 use super::grants::is_to;
 use super::migration::{self, Stage};
@@ -12,7 +14,6 @@ use super::observed::{ObservedKeyObject, ObservedQueue, Seen};
 use super::state::{Attributes, QueueState, Tags};
 use super::teardown::ends_otherwise;
 use crate::api::Reason;
-use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT};
 use crate::api::reasons::Class;
 use crate::desired::{DesiredQueue, POLICY, QueueSide, owner_tags_match, tag_changes};
 use crate::names::{Place, QueueArn, RoleArn, sha256_hex};
@@ -27,7 +28,7 @@ const SETTLE: SignedDuration = SignedDuration::from_secs(1);
 const FORMAT: u32 = 1;
 /// Holds the key's ARN.
 pub(super) const KMS_KEY: &str = "KmsMasterKeyId";
-const REDRIVE: &str = "RedrivePolicy";
+pub(super) const REDRIVE: &str = "RedrivePolicy";
 
 /// Hash of all that a queue should be in AWS under this key.
 pub fn applied_sha256(desired: &DesiredQueue, key_arn: &str) -> String {
@@ -37,14 +38,15 @@ pub fn applied_sha256(desired: &DesiredQueue, key_arn: &str) -> String {
 }
 
 /// Decides what to do next; empty: everything is as declared.
-pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {
+pub fn plan_queue(declared: &DesiredQueue, observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {
+    let desired = &*adoption::with_found_settings(declared, observed);
     // Nothing is made, not even a key, for a queue that is somebody else's.
     if observed.key.is_none() && observed.source_url.is_none() {
         if not_read(desired, observed) {
             return vec![read(desired, observed)];
         }
-        if let Some(conflict) = conflict(desired, observed) {
-            return vec![QueueAction::Hold(conflict)];
+        if let Some(obstacle) = adoption::obstacle(declared, observed) {
+            return vec![obstacle];
         }
     }
     let prepare = prepare(desired, observed);
@@ -55,18 +57,25 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     let Some(key_arn) = key.and_then(|key| key.arn.as_deref()) else { return vec![waiting_for_key(desired, observed)] };
     let usable = usable(desired, observed);
     let (desired, granted) = (&usable.desired, usable.granted);
-    if granted && !observed.check && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn)) {
-        return migration::upkeep(desired, observed, now).map_or_else(|| settle(observed, now), |action| vec![action]);
+    let settled = !observed.check && desired.dead_letter_end.is_none();
+    if granted && settled && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn)) {
+        return upkeep(declared, observed, now).map_or_else(|| settle(observed, now), |action| vec![action]);
     }
     if not_read(desired, observed) {
         return vec![read(desired, observed)];
     }
-    if let Some(conflict) = conflict(desired, observed) {
-        return vec![QueueAction::Hold(conflict)];
+    if let Some(obstacle) = adoption::obstacle(declared, observed) {
+        return vec![obstacle];
     }
     let not_on_record = deleted::not_on_record(desired, observed);
     if !not_on_record.is_empty() {
         return vec![QueueAction::Hold(deleted::hold_until_recorded(desired, &not_on_record))];
+    }
+    if !granted && observed.is_adopted(desired) {
+        return vec![waiting_for_key(desired, observed)];
+    }
+    if let Some(claims) = adoption::prepare(declared, desired, observed, now) {
+        return forget_first(claims, desired.dead_letter.as_ref(), observed);
     }
     let current = observed.leaves(desired);
     let (key_arn, next) = match current.map(|current| migration::stage(desired, observed, current, granted, now)) {
@@ -85,11 +94,21 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
         actions.push(QueueAction::Hold(hold));
     }
     if !actions.is_empty() {
-        return forget_first(actions, observed);
+        return forget_first(actions, desired.dead_letter.as_ref(), observed);
+    }
+    if let Some(completed) = adoption::completed(desired, observed, key_arn, now) {
+        return completed;
     }
     let moved = || migration::moved(desired, observed, current?, key_arn, now);
-    let next = next.or_else(moved).or_else(|| migration::upkeep(desired, observed, now));
-    next.map_or_else(|| settle(observed, now), |action| vec![action])
+    let next = next.or_else(moved).or_else(|| upkeep(declared, observed, now));
+    let ending = || dead_letter::plan(desired, observed, now).map(|actions| forget_first(actions, None, observed));
+    next.map(|action| vec![action]).or_else(ending).unwrap_or_else(|| settle(observed, now))
+}
+
+/// What status says that is no longer true.
+fn upkeep(declared: &DesiredQueue, observed: &ObservedQueue, now: Timestamp) -> Option<QueueAction> {
+    let desired = adoption::with_found_settings(declared, observed);
+    migration::upkeep(&desired, observed, now).or_else(|| adoption::upkeep(declared, observed))
 }
 
 fn not_read(desired: &DesiredQueue, observed: &ObservedQueue) -> bool {
@@ -104,13 +123,16 @@ fn read(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAction {
     }
 }
 
-/// What status records as applied is true or absent at every moment: an edit that is taken back half-way must not find the old record, nor leave tags.
-pub(super) fn forget_first(mut actions: Vec<QueueAction>, observed: &ObservedQueue) -> Vec<QueueAction> {
+/// What status records as applied is true or absent at every moment: an edit that is taken back half-way must not find the old record, nor leave tags, nor
+/// a dead-letter queue that nobody knows of.
+pub(super) fn forget_first(mut actions: Vec<QueueAction>, dead_letter: Option<&QueueSide>, observed: &ObservedQueue) -> Vec<QueueAction> {
     let written = actions.iter().filter_map(|action| if let QueueAction::TagQueue { tags, .. } = action { Some(tags) } else { None });
     let tag_keys = with_keys(&observed.applied_tag_keys, written);
-    let is_true = observed.applied_sha256.is_none() && tag_keys == observed.applied_tag_keys;
+    let makes_dead_letters = |action: &QueueAction| matches!(action, QueueAction::CreateQueue { which: QueueKind::DeadLetter, .. });
+    let dead_letter = dead_letter.filter(|_| !observed.dead_letter_recorded && actions.iter().any(makes_dead_letters)).map(|side| side.arn.clone());
+    let is_true = observed.applied_sha256.is_none() && tag_keys == observed.applied_tag_keys && dead_letter.is_none();
     if !is_true && actions.iter().any(QueueAction::writes_aws) {
-        actions.insert(0, QueueAction::ForgetApplied { tag_keys });
+        actions.insert(0, QueueAction::ForgetApplied { tag_keys, dead_letter });
     }
     actions
 }
@@ -235,34 +257,19 @@ fn all_attributes(desired: &DesiredQueue, access: &QueueAccess, which: QueueKind
     attributes
 }
 
-/// A queue of the name that is not this object's.
-fn conflict(desired: &DesiredQueue, observed: &ObservedQueue) -> Option<Hold> {
-    [QueueKind::Source, QueueKind::DeadLetter].into_iter().find_map(|which| {
-        let (found, side) = (observed.queue(which).present()?, side(desired, which)?);
-        (!owner_tags_match(&found.tags, &desired.tags)).then(|| Hold::new(Reason::QueueConflict, conflict_message(side.arn.name(), &found.tags)))
-    })
-}
-
-fn conflict_message(name: &str, tags: &Tags) -> String {
-    let field = "choose another spec.queue.name";
-    match (tags.get(TAG_OBJECT), tags.get(TAG_CLUSTER)) {
-        (Some(object), Some(cluster)) => format!("queue {name} belongs to {object} of cluster {cluster}; {field}"),
-        _ => format!("queue {name} exists and is not managed by this operator; {field}, or delete the queue if nothing needs it"),
-    }
-}
-
 fn plan_side(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind, key_arn: &str, granted: bool) -> Vec<QueueAction> {
     let Some(side) = side(desired, which) else { return Vec::new() };
     match observed.queue(which) {
         Seen::NotRead => Vec::new(),
         // A queue is made only when the key already admits its users: grant, then use, then open.
-        Seen::Absent if !granted => Vec::new(),
+        Seen::Absent if !granted || (which == QueueKind::DeadLetter && desired.dead_letter_end.is_some()) => Vec::new(),
         Seen::Absent => vec![QueueAction::CreateQueue {
             which,
             name: side.arn.name().to_owned(),
             attributes: all_attributes(desired, &desired.access, which, key_arn),
             tags: desired.tags.clone(),
         }],
+        Seen::Present(found) if desired.dead_letter_end.is_some() && !owner_tags_match(&found.tags, &desired.tags) => Vec::new(),
         Seen::Present(found) => changes(desired, observed, which, found, key_arn, granted),
     }
 }

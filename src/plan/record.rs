@@ -5,19 +5,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::action::{KeyAction, QueueAction};
 use super::deleted;
-use super::observed::{CurrentKey, NextKeyRecord, NonceRecord, ObservedKey, ObservedQueue, PreviousKeyRecord};
-use crate::api::encrypted_queue::{KeyReference, NextKey, PreviousKey, QueueReference};
+use super::observed::{AdoptionRecord, CurrentKey, NextKeyRecord, NonceRecord, ObservedKey, ObservedQueue, PreviousKeyRecord};
+use crate::api::encrypted_queue::{AdoptionStatus, KeyReference, NextKey, PreviousKey, QueueReference};
 use crate::api::queue_key::{AppliedApproval, Creation, Rotation};
 use crate::api::{EncryptedQueueStatus, QueueKeyStatus};
 
 impl ObservedQueue {
     /// As much as status tells.
     pub fn recorded(status: &EncryptedQueueStatus) -> Self {
-        let url = |reference: &Option<QueueReference>| reference.as_ref().map(|reference| reference.url.clone());
+        let url = |reference: &Option<QueueReference>| reference.as_ref().and_then(QueueReference::known_url).map(str::to_owned);
         Self {
             current_key: status.key.as_ref().map(|key| CurrentKey { name: key.name.clone(), arn: key.arn.clone() }),
             next_key: status.next_key.as_ref().and_then(next_key),
             previous_keys: status.previous_keys.iter().map(previous_key).collect(),
+            adoption: status.adoption.as_ref().map(adoption),
+            dead_letter_recorded: status.dead_letter_queue.is_some(),
+            dead_letter_unused_since: status.dead_letter_queue_unused_since.as_ref().map(|time| time.0),
             applied_sha256: status.applied_sha256.clone(),
             applied_tag_keys: status.applied_tag_keys.clone(),
             deleted: status.access.iter().flat_map(|access| access.deleted_principals.clone()).collect(),
@@ -34,6 +37,16 @@ fn next_key(next: &NextKey) -> Option<NextKeyRecord> {
     Some(NextKeyRecord { name: next.name.clone(), grants_sha256: next.grants_sha256.clone()?, granted_at: next.granted_at.as_ref()?.0 })
 }
 
+fn adoption(status: &AdoptionStatus) -> AdoptionRecord {
+    AdoptionRecord {
+        completed_at: status.completed_at.as_ref().map(|time| time.0),
+        found_keys: status.found_keys.clone(),
+        found_retention_seconds: status.found_retention_seconds.unwrap_or_default(),
+        settings: status.settings.clone(),
+        dead_letter_settings: status.dead_letter_settings.clone(),
+    }
+}
+
 fn previous_key(previous: &PreviousKey) -> PreviousKeyRecord {
     PreviousKeyRecord {
         name: previous.name.clone(),
@@ -47,10 +60,21 @@ fn previous_key(previous: &PreviousKey) -> PreviousKeyRecord {
 /// Takes what an action records into an EncryptedQueue's status; every other action leaves it as it is.
 pub fn record_queue(status: &mut EncryptedQueueStatus, action: &QueueAction, now: Timestamp) {
     match action {
-        QueueAction::ForgetApplied { tag_keys } => {
+        QueueAction::ForgetApplied { tag_keys, dead_letter } => {
             status.applied_sha256 = None;
             status.applied_tag_keys.clone_from(tag_keys);
+            if let Some(arn) = dead_letter {
+                status.dead_letter_queue = Some(QueueReference { name: arn.name().to_owned(), url: String::new(), arn: arn.to_string() });
+            }
         }
+        QueueAction::RecordAdoption { record } => {
+            let AdoptionRecord { completed_at, found_keys, found_retention_seconds, settings, dead_letter_settings } = record.clone();
+            let completed_at = completed_at.map(Time);
+            let found_retention_seconds = Some(found_retention_seconds);
+            status.adoption = Some(AdoptionStatus { completed_at, found_keys, found_retention_seconds, settings, dead_letter_settings });
+        }
+        QueueAction::RecordDeadLetterUnused => status.dead_letter_queue_unused_since = Some(Time(now)),
+        QueueAction::ForgetDeadLetter => (status.dead_letter_queue, status.dead_letter_queue_unused_since) = (None, None),
         QueueAction::RecordNextKey { name, grants_sha256 } => {
             status.next_key = Some(NextKey { name: name.clone(), grants_sha256: Some(grants_sha256.clone()), granted_at: Some(Time(now)) });
         }

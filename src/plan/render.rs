@@ -39,6 +39,12 @@ pub fn queue_action(action: &QueueAction) -> String {
         QueueAction::TagQueue { which: kind, url, tags: changed } => format!("tag {} {} with {}", which(*kind), name(url), tags(changed)),
         QueueAction::UntagQueue { which: kind, url, keys } => format!("remove tags {} of {} {}", keys.join(", "), which(*kind), name(url)),
         QueueAction::DeleteQueue { which: kind, url } => format!("delete {} {}", which(*kind), name(url)),
+        QueueAction::ReadFoundKey { key } => format!("find out which key {key} is"),
+        QueueAction::ReadDeadLetterSources { url } => format!("look whose dead letters {} takes", name(url)),
+        QueueAction::RecordAdoption { record } if record.completed_at.is_some() => "note that the queue is taken over".to_owned(),
+        QueueAction::RecordAdoption { .. } => "note how the queue was found".to_owned(),
+        QueueAction::RecordDeadLetterUnused => "note that nothing moves to the dead-letter queue any more".to_owned(),
+        QueueAction::ForgetDeadLetter => "note that there is no dead-letter queue any more".to_owned(),
         QueueAction::ForgetApplied { .. } => "note that a change is under way".to_owned(),
         QueueAction::RecordNextKey { name, .. } => format!("note that QueueKey {name} holds the queue's grants"),
         QueueAction::RecordKeys { current, previous } if previous.is_empty() => {

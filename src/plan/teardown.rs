@@ -77,7 +77,7 @@ fn release_queues(queues: &[(QueueKind, &QueueState)], now: Timestamp) -> Vec<Qu
 }
 
 /// RFC 3339 in whole seconds: characters that a tag's value may have.
-fn released_at(now: Timestamp) -> String {
+pub(super) fn released_at(now: Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
@@ -134,7 +134,7 @@ pub fn plan_kept_queue(kept: &KeptQueue, observed: &ObservedQueue) -> Vec<QueueA
         }];
     }
     let narrower = [QueueKind::DeadLetter, QueueKind::Source].into_iter().filter_map(|which| narrow(kept, observed.queue(which).present()?, which));
-    forget_first(narrower.collect(), observed)
+    forget_first(narrower.collect(), None, observed)
 }
 
 fn narrow(kept: &KeptQueue, found: &QueueState, which: QueueKind) -> Option<QueueAction> {

@@ -61,9 +61,17 @@ impl Progress {
         !complete && self.rounds < MOST_ROUNDS
     }
 
-    pub(super) fn list(&mut self, number: usize, call: Option<&'static str>, change: Change, text: String, after_approval: bool) {
+    pub(super) fn list(
+        &mut self,
+        number: usize,
+        call: Option<&'static str>,
+        change: Change,
+        text: String,
+        after_approval: bool,
+        after_settling: bool,
+    ) {
         let system = if call.is_some() { System::Aws } else { System::Kubernetes };
-        self.actions.push(ActionReport { number, system, call, change, text, after_approval });
+        self.actions.push(ActionReport { number, system, call, change, text, after_approval, after_settling });
     }
 }
 

@@ -17,7 +17,7 @@ pub const NONCE: &str = "NONCE";
 /// What the action would answer; none: only AWS can tell. `key` is the QueueKey that `EnsureKey` would make.
 pub fn queue_effect(action: &QueueAction, place: &Place, key: impl FnOnce() -> ObservedKeyObject) -> Option<QueueEffect> {
     Some(match action {
-        QueueAction::ReadQueues { .. } => return None,
+        QueueAction::ReadQueues { .. } | QueueAction::ReadFoundKey { .. } | QueueAction::ReadDeadLetterSources { .. } => return None,
         QueueAction::CreateQueue { name, .. } => {
             QueueEffect::Created { url: format!("https://sqs.{}.amazonaws.com/{}/{name}", place.region, place.account) }
         }
@@ -30,6 +30,9 @@ pub fn queue_effect(action: &QueueAction, place: &Place, key: impl FnOnce() -> O
         | QueueAction::ForgetApplied { .. }
         | QueueAction::RecordNextKey { .. }
         | QueueAction::RecordKeys { .. }
+        | QueueAction::RecordAdoption { .. }
+        | QueueAction::RecordDeadLetterUnused
+        | QueueAction::ForgetDeadLetter
         | QueueAction::SetKeyDeletionPolicy { .. }
         | QueueAction::RemoveFinalizer
         | QueueAction::Hold(_) => QueueEffect::Done,
@@ -91,6 +94,11 @@ pub fn queue_write(action: &QueueAction) -> Option<(&'static str, Change)> {
         | QueueAction::ForgetApplied { .. }
         | QueueAction::RecordNextKey { .. }
         | QueueAction::RecordKeys { .. }
+        | QueueAction::ReadFoundKey { .. }
+        | QueueAction::ReadDeadLetterSources { .. }
+        | QueueAction::RecordAdoption { .. }
+        | QueueAction::RecordDeadLetterUnused
+        | QueueAction::ForgetDeadLetter
         | QueueAction::SetKeyDeletionPolicy { .. }
         | QueueAction::RemoveFinalizer
         | QueueAction::Hold(_) => return None,

@@ -80,8 +80,7 @@ impl Wanted {
             return Vec::new();
         }
         let blow = |point: &Point, moment| Blow { place: Place::At(point.clone()), moment };
-        let mut plans: Vec<Plan> =
-            points.iter().flat_map(|point| Moment::ALL.map(|moment| Plan::Crashes(vec![blow(point, moment)]))).collect();
+        let mut plans: Vec<Plan> = points.iter().flat_map(|point| Moment::ALL.map(|moment| Plan::Crashes(vec![blow(point, moment)]))).collect();
         let pairs = if scenario.pairs && !points.is_empty() { self.pairs } else { 0 };
         for number in 0..pairs {
             let draw = |what: &str, of: usize| drawn(self.seed, &format!("{} {what}", scenario.name), number, of as u64);

@@ -32,7 +32,9 @@ impl Fault {
     pub(crate) fn effect(self, service: &str) -> (Met, Effect) {
         let error = |status: u16, code: &str, message: &str| Effect::Error { status, code: code.to_owned(), message: message.to_owned() };
         match self {
-            Self::Throttled => (Met::BeforeSending, error(400, if service == "sqs" { "RequestThrottled" } else { "ThrottlingException" }, "Rate exceeded")),
+            Self::Throttled => {
+                (Met::BeforeSending, error(400, if service == "sqs" { "RequestThrottled" } else { "ThrottlingException" }, "Rate exceeded"))
+            }
             Self::ServerError => (Met::BeforeSending, error(500, "InternalFailure", "it is us")),
             Self::AnswerLost => (Met::AfterEffect, Effect::Timeout),
             Self::AccessDenied => (Met::BeforeSending, error(400, "AccessDeniedException", "not you")),

@@ -180,7 +180,8 @@ pub(crate) fn chronicle(proxy: &Proxy, kubernetes_proxy: &KubernetesProxy, namer
     let offset = proxy.elapsed().saturating_sub(kubernetes_proxy.elapsed());
     let aws = proxy.ledger().into_iter().filter_map(|call| {
         let name = namer.name(&call.access_key, &call.service, &call.operation, &call.request)?;
-        let line = format!("{name} -> {} {} {}", call.status, call.error.as_deref().unwrap_or_default(), if call.took_effect { "" } else { "no effect" });
+        let line =
+            format!("{name} -> {} {} {}", call.status, call.error.as_deref().unwrap_or_default(), if call.took_effect { "" } else { "no effect" });
         Some((call.started, line))
     });
     let writes = kubernetes_proxy.writes().into_iter().filter(|call| call.resource != "events").map(|call| {

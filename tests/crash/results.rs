@@ -103,7 +103,8 @@ impl Results {
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(UTF8_HORIZONTAL_ONLY);
-        let names = ["scenario", "points", "runs", "not met", "AWS writes judged", "duplicates", "orphans", "violations", "differing ends", "failures"];
+        let names =
+            ["scenario", "points", "runs", "not met", "AWS writes judged", "duplicates", "orphans", "violations", "differing ends", "failures"];
         table.set_header(names);
         let mut scenarios: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
         for run in &self.runs {

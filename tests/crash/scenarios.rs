@@ -1,10 +1,12 @@
 //! What is played. One more is one more entry: what is there before, and what is done then, until its end shows.
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
 use super::stage::{Stage, documents, example};
+use super::state::sdk;
 
 type Script = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, ()>;
 
@@ -115,9 +117,7 @@ async fn approve(stage: &Stage, queue: &str, name: &str) {
     };
     stage.until("the key says what waits", pending).await;
     let spec = json!({"queueKey": key, "grantsSha256": hash, "reason": "a test", "approvedBy": "maria@example.com"});
-    stage
-        .apply(&json!({"apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "AccessApproval", "metadata": {"name": name}, "spec": spec}))
-        .await;
+    stage.apply(&json!({"apiVersion": "encryptedqueue.dev/v1alpha1", "kind": "AccessApproval", "metadata": {"name": name}, "spec": spec})).await;
 }
 
 fn roles(names: &[&str]) -> Value {
@@ -223,6 +223,19 @@ scenarios! {
         stage.examples(&["queue-orders"]).await;
         stage.ready(ORDERS).await;
     } }
+    "adopt" { before: with_found_queue, act: |stage| {
+        adopt_found_queue(stage).await;
+        stage.ready(ORDERS).await;
+    } }
+    "adopt-from-foreign-key" { before: with_found_queue_under_key, act: |stage| {
+        adopt_found_queue(stage).await;
+        stage.ready(ORDERS).await;
+    } }
+    "dead-letter-queue-goes" { before: with_dead_letters, act: |stage| {
+        changed(stage, NOTIFICATIONS, json!({"deadLetter": null})).await;
+        let gone = async || stage.get(QUEUE, NOTIFICATIONS).await.is_some_and(|queue| queue["status"]["deadLetterQueue"].is_null());
+        stage.until("the dead-letter queue is gone", gone).await;
+    } }
     "suspend-and-back" { before: with_orders, act: |stage| {
         stage.change("Tenant", "acme", json!({"spec": {"access": "Suspended"}})).await;
         stage.condition(QUEUE, ORDERS, "Ready", "False", "TenantSuspended").await;
@@ -230,6 +243,40 @@ scenarios! {
         stage.change("Tenant", "acme", json!({"spec": {"access": "Active"}})).await;
         stage.ready(ORDERS).await;
     } }
+}
+
+/// A queue that was there before anyone declared it.
+async fn found_queue(stage: &Stage, attribute: (&str, &str)) {
+    platform(stage).await;
+    stage.change("Tenant", "acme", json!({"spec": {"adoptableQueueNames": ["acme-orders"]}})).await;
+    let sqs = aws_sdk_sqs::Client::new(&sdk(stage, "123456789012", "eu-west-1").await);
+    let name = QueueAttributeName::from(attribute.0);
+    let making = sqs.create_queue().queue_name("acme-orders").attributes(name, attribute.1).tags("team", "legacy");
+    making.send().await.expect("the queue is made");
+}
+
+async fn with_found_queue(stage: &Stage) {
+    found_queue(stage, ("SqsManagedSseEnabled", "true")).await;
+}
+
+async fn with_found_queue_under_key(stage: &Stage) {
+    let kms = aws_sdk_kms::Client::new(&sdk(stage, "123456789012", "eu-west-1").await);
+    let key = kms.create_key().description("theirs").send().await.expect("the key is made").key_metadata.expect("its metadata");
+    found_queue(stage, ("KmsMasterKeyId", &key.key_id)).await;
+}
+
+async fn adopt_found_queue(stage: &Stage) {
+    let mut orders = orders(&json!({"adoption": "IfUnowned", "queue": {"name": "acme-orders"}}));
+    orders["metadata"]["name"] = json!("orders");
+    stage.apply(&orders).await;
+}
+
+async fn with_dead_letters(stage: &Stage) {
+    platform(stage).await;
+    let mut queue = documents(&example("queue-notifications")).remove(0);
+    queue["spec"]["deadLetter"] = json!({"maxReceiveCount": 5});
+    stage.apply(&queue).await;
+    stage.ready(NOTIFICATIONS).await;
 }
 
 async fn with_emails(stage: &Stage) {

@@ -151,7 +151,15 @@ impl Stage {
         let foreign = Foreign::default();
         foreign.add("someone");
         let operator = Operator::new(directory, &kubernetes, &proxy, servers.number);
-        let stage = Self { client: servers.client.clone(), proxy, kubernetes, operator, declarations: Mutex::default(), foreign, woke: Mutex::new(Instant::now()) };
+        let stage = Self {
+            client: servers.client.clone(),
+            proxy,
+            kubernetes,
+            operator,
+            declarations: Mutex::default(),
+            foreign,
+            woke: Mutex::new(Instant::now()),
+        };
         stage.operator.start();
         stage
     }
@@ -237,10 +245,7 @@ impl Stage {
             let object = self.get(kind, name).await.unwrap_or_default();
             let conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             let wanted = |c: &Value| {
-                c["type"] == type_
-                    && c["status"] == status
-                    && c["reason"] == reason
-                    && c["observedGeneration"] == object["metadata"]["generation"]
+                c["type"] == type_ && c["status"] == status && c["reason"] == reason && c["observedGeneration"] == object["metadata"]["generation"]
             };
             if conditions.iter().any(wanted) {
                 return object;

@@ -51,7 +51,8 @@ struct Key {
     rotation: Value,
 }
 
-async fn sdk(stage: &Stage, account: &str, region: &str) -> SdkConfig {
+/// As somebody of that account, who is not the operator.
+pub(crate) async fn sdk(stage: &Stage, account: &str, region: &str) -> SdkConfig {
     let config = |id: &str, secret: &str, token: Option<String>| {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())

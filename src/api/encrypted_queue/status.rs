@@ -1,5 +1,7 @@
 //! The status of an EncryptedQueue.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,12 @@ pub struct EncryptedQueueStatus {
     /// Its dead-letter queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_queue: Option<QueueReference>,
+    /// Since when no message can move to the dead-letter queue any more, since none is declared: it goes once it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_queue_unused_since: Option<Time>,
+    /// How an existing queue was taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<AdoptionStatus>,
     /// The key it is encrypted under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyReference>,
@@ -67,12 +75,44 @@ pub struct QueueReference {
     /// Name.
     #[schemars(length(max = 80))]
     pub name: String,
-    /// URL.
+    /// URL; empty while the queue is about to be made.
     #[schemars(length(max = 512))]
     pub url: String,
     /// ARN.
     #[schemars(length(max = 256))]
     pub arn: String,
+}
+
+impl QueueReference {
+    /// The URL, once the queue is known to exist.
+    pub fn known_url(&self) -> Option<&str> {
+        Some(self.url.as_str()).filter(|url| !url.is_empty())
+    }
+}
+
+/// How an existing queue was taken over.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptionStatus {
+    /// When queue and dead-letter queue were under their own key; absent while they are taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Time>,
+    /// Keys that they were found under, as they named them or by ARN.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub found_keys: Vec<String>,
+    /// For how long the oldest message could live when the queue was found, in seconds: its retention and its dead-letter queue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub found_retention_seconds: Option<i64>,
+    /// Settings of the queue that stay as they were found, by their SQS names, until the spec says otherwise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub settings: BTreeMap<String, String>,
+    /// The same of the dead-letter queue.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub dead_letter_settings: BTreeMap<String, String>,
 }
 
 /// A key in use.

@@ -150,14 +150,6 @@ fn rules() -> Vec<Case> {
             ..Case::default()
         },
         Case {
-            name: "adoption",
-            reason: "NotYetSupported",
-            says: &["spec.adoption", "set adoption: Never"],
-            queue: json!({"adoption": "IfUnowned"}),
-            cure: Cure::Queue(json!({})),
-            ..Case::default()
-        },
-        Case {
             name: "limit",
             reason: "QueueLimitReached",
             says: &["spec.tenant", "spec.limits.queues allows (0)", "ask for more"],

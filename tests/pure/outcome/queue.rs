@@ -2,7 +2,7 @@
 
 use encrypted_queue::api::conditions::types;
 use encrypted_queue::api::{EncryptedQueueStatus, QueueKeyStatus, Reason};
-use encrypted_queue::desired::{DesiredQueue, Violation};
+use encrypted_queue::desired::{DesiredQueue, Violation, queue_owner_tags};
 use encrypted_queue::outcome::End;
 use encrypted_queue::outcome::queue::QueuePass;
 use encrypted_queue::plan::queue::applied_sha256;
@@ -11,7 +11,7 @@ use encrypted_queue::plan::{Hold, ObservedKeyObject, ObservedQueue, Seen};
 use serde_json::json;
 
 use super::{MORNING, NOON, at, line, message};
-use crate::declare::{Declared, declared};
+use crate::declare::{CLUSTER, Declared, declared};
 
 const KEY_ARN: &str = "arn:aws:kms:eu-west-1:111122223333:key/one";
 const FINE: &str = "Ready=True/InSync Accepted=True/Accepted KeyReady=True/KeyAvailable QueueReady=True/QueueAvailable AccessInSync=True/InSync";
@@ -27,7 +27,8 @@ struct Case {
 }
 
 fn of(declared: &Declared) -> Case {
-    let found = |name: &str| Seen::Present(QueueState { url: format!("https://sqs/{name}"), attributes: [].into(), tags: [].into() });
+    let tags = queue_owner_tags(CLUSTER, &declared.queue);
+    let found = |name: &str| Seen::Present(QueueState { url: format!("https://sqs/{name}"), attributes: [].into(), tags: tags.clone() });
     let holds = declared.judged().ok().map(|desired| desired.access.sha256());
     let key = ObservedKeyObject { arn: Some(KEY_ARN.to_owned()), holds, ..ObservedKeyObject::default() };
     Case {
@@ -256,4 +257,17 @@ fn the_same_again_changes_nothing() {
     let moved = |type_: &str| worse.conditions.iter().find(|condition| condition.type_ == type_).unwrap().last_transition_time.0 == at(NOON);
     let all = [types::READY, types::STALLED, types::ACCEPTED, types::KEY_READY, types::QUEUE_READY];
     assert_eq!(all.map(moved), [true, true, false, false, true]);
+}
+
+#[test]
+fn anothers_queue_is_not_on_record() {
+    let another = |case: &mut Case| {
+        for seen in [&mut case.observed.source, &mut case.observed.dead_letter] {
+            if let Seen::Present(queue) = seen {
+                queue.tags.insert("encryptedqueue.dev/object".to_owned(), "globex/theirs".to_owned());
+            }
+        }
+    };
+    let status = fine().but(another).held(Reason::QueueConflict).status();
+    assert_eq!((status.queue, status.dead_letter_queue), (None, None));
 }

@@ -150,6 +150,16 @@ impl Aws {
                 source: site.read_queue(place, source),
                 dead_letter: dead_letter.as_ref().and_then(|locator| site.read_queue(place, locator)),
             }),
+            QueueAction::ReadFoundKey { key } => {
+                let found =
+                    site.aliases.get(key).or(Some(key)).and_then(|id| site.keys.values().find(|k| k.metadata.id == *id || k.metadata.arn == *id));
+                Ok(QueueEffect::FoundKey(found.map(|key| key.metadata.arn.clone())))
+            }
+            QueueAction::ReadDeadLetterSources { url } => {
+                let names = format!(":{}\"", name_in(url));
+                let sends = |queue: &Queue| queue.attributes.get("RedrivePolicy").is_some_and(|redrive| redrive.contains(&names));
+                Ok(QueueEffect::DeadLetterSources(site.queues.iter().filter(|(_, queue)| sends(queue)).map(|(name, _)| name.clone()).collect()))
+            }
             QueueAction::CreateQueue { name, attributes, tags, .. } => {
                 if site.queues.contains_key(name) {
                     return Err(Refused("QueueAlreadyExists"));
@@ -168,6 +178,9 @@ impl Aws {
             | QueueAction::ForgetApplied { .. }
             | QueueAction::RecordNextKey { .. }
             | QueueAction::RecordKeys { .. }
+            | QueueAction::RecordAdoption { .. }
+            | QueueAction::RecordDeadLetterUnused
+            | QueueAction::ForgetDeadLetter
             | QueueAction::SetKeyDeletionPolicy { .. }
             | QueueAction::RemoveFinalizer
             | QueueAction::Hold(_) => panic!("{action:?} is not for AWS"),

@@ -6,13 +6,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use encrypted_queue::api::encrypted_queue::Adoption;
 use encrypted_queue::api::queue_key::NamespacedName;
 use encrypted_queue::api::sensitivity_tier::Others;
 use encrypted_queue::api::tenant::TenantAccess;
-use encrypted_queue::desired::{DesiredKey, DesiredQueue, owner_tags_match, queue_owner_tags};
+use encrypted_queue::desired::{DesiredKey, DesiredQueue, claimed_names, owner_tags_match, queue_owner_tags};
 use encrypted_queue::names::{Place, QueueArn};
+use encrypted_queue::plan::adoption::with_found_settings;
 use encrypted_queue::plan::state::{KeyLifecycle, Tags};
-use encrypted_queue::plan::{KeyAction, QueueAction};
+use encrypted_queue::plan::{KeyAction, ObservedQueue, QueueAction};
 use encrypted_queue::policy::access::{Capability, Grant, QueueAccess};
 use encrypted_queue::policy::document::Document;
 use encrypted_queue::policy::key_policy::Administration;
@@ -40,13 +42,12 @@ pub fn read_queue(queue: Option<&Queue>, which: QueueKind, arn: &QueueArn, place
 
 /// What a key's policy says of all queues of the scene.
 pub fn read_key(key: &Key, scene: &Scene) -> Rc<KeyReadBack> {
-    thread_local!(static MEMORY: RefCell<HashMap<(String, Vec<String>), Rc<KeyReadBack>>> = RefCell::default());
+    thread_local!(static MEMORY: RefCell<HashMap<(String, Vec<[String; 2]>), Rc<KeyReadBack>>> = RefCell::default());
     let place = scene.place();
-    let names: Vec<String> = scene.queues.keys().map(|name| name.name.clone()).collect();
+    let names: Vec<[String; 2]> = scene.queues.values().map(claimed_names).collect();
     MEMORY.with(|memory| {
         remembered(memory, (key.policy.clone(), names.clone()), || {
-            let arn = |name: &str| place.queue_arn(&format!("acme-acme-prod-{name}"));
-            let queues: BTreeMap<_, _> = names.iter().map(|name| (arn(name), Some(arn(&format!("{name}-dlq"))))).collect();
+            let queues: BTreeMap<_, _> = names.iter().map(|[name, dlq]| (place.queue_arn(name), Some(place.queue_arn(dlq)))).collect();
             Document::parse(&key.policy).map(|document| read_key_policy(&document, &place, &queues)).unwrap_or_default()
         })
     })
@@ -88,7 +89,12 @@ pub fn queue_write(before: &World, after: &World, scene: &Scene, name: &Namespac
     let (which, arn) = touched(action, &place);
     let (was, is) = (before.aws.at(&place).queues.remove(arn.name()), after.aws.at(&place).queues.remove(arn.name()));
     if let Some(was) = &was {
-        assert!(owner_tags_match(&was.tags, &queue_owner_tags(CLUSTER, &scene.queues[name])), "Owned only: {action:?}");
+        let owner = queue_owner_tags(CLUSTER, &scene.queues[name]);
+        // What nobody owns may be claimed, by its tags and nothing else, where the declaration asks for it.
+        let unowned = !was.tags.contains_key("encryptedqueue.dev/cluster") || was.tags.contains_key("encryptedqueue.dev/released");
+        let claims = matches!(action, QueueAction::TagQueue { tags, .. } if owner_tags_match(tags, &owner));
+        let claimable = unowned && claims && scene.queues[name].spec.adoption == Adoption::IfUnowned;
+        assert!(claimable || owner_tags_match(&was.tags, &owner), "Owned only: {action:?}");
     }
     let Some(is) = is else { return };
     let key_arn = match aim {
@@ -304,7 +310,8 @@ pub fn as_declared(world: &World, scene: &Scene) -> Result<(), String> {
     for name in scene.queues.keys().filter(|name| world.exists(scene, name)) {
         if let Aim::Apply(desired) = world.aim(scene, name) {
             let key_arn = world.keys.get(&desired.key_name).and_then(|key| key.status.0.arn.clone());
-            queue_is(world, scene, &desired, &key_arn.ok_or("no key is recorded")?)?;
+            let recorded = ObservedQueue::recorded(&world.queue_status(name));
+            queue_is(world, scene, &with_found_settings(&desired, &recorded), &key_arn.ok_or("no key is recorded")?)?;
         }
     }
     for name in world.keys.keys() {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use encrypted_queue::api::{EncryptedQueue, SensitivityTier, Tenant};
 use encrypted_queue::plan::state::{KeyLifecycle, KmsGrant, RotationState};
+use jiff::SignedDuration;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ const NAMES: [&str; 2] = ["bills", "orders"];
 pub struct Said {
     consumers: u8,
     redriver: bool,
+    dead_letters: bool,
     tags: u8,
     delay: u8,
     standing: Standing,
@@ -47,9 +49,11 @@ fn standing() -> impl Strategy<Value = Standing> {
 }
 
 fn said() -> impl Strategy<Value = Said> {
-    (1..8_u8, any::<bool>(), 0..3_u8, 0..2_u8, standing()).prop_map(|(consumers, redriver, tags, delay, standing)| Said {
+    let mostly = prop::bool::weighted(0.8);
+    (1..8_u8, any::<bool>(), mostly, 0..3_u8, 0..2_u8, standing()).prop_map(|(consumers, redriver, dead_letters, tags, delay, standing)| Said {
         consumers,
         redriver,
+        dead_letters,
         tags,
         delay,
         standing,
@@ -72,16 +76,32 @@ pub struct Setting {
     /// Two queues under one key, or one under its own.
     shared: bool,
     dead_letters: bool,
+    /// One of the queues exists already, to be taken over.
+    found: bool,
 }
 
 pub fn setting() -> impl Strategy<Value = Setting> {
-    any::<(bool, bool)>().prop_map(|(shared, dead_letters)| Setting { shared, dead_letters })
+    (any::<bool>(), any::<bool>(), prop::bool::weighted(0.3)).prop_map(|(shared, dead_letters, found)| Setting { shared, dead_letters, found })
 }
 
 impl Setting {
     /// Names of its queues.
     pub fn names(self) -> &'static [&'static str] {
         if self.shared { &NAMES } else { &NAMES[..1] }
+    }
+
+    /// What there is before anything is declared; tags of a new key stay hidden for so long.
+    pub fn world(self, delay: SignedDuration) -> World {
+        let mut world = World::default();
+        world.aws.tags_visible_after = delay;
+        if self.found {
+            let attributes = [("KmsMasterKeyId", "alias/aws/sqs"), ("VisibilityTimeout", "77"), ("MessageRetentionPeriod", "172800")];
+            let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let place = encrypted_queue::desired::place_of(&tenant(), None);
+            let found = Queue { attributes, tags: [("team".to_owned(), "legacy".to_owned())].into(), messages: 0 };
+            world.aws.at_mut(&place).queues.insert(format!("acme-acme-prod-{}", NAMES[0]), found);
+        }
+        world
     }
 }
 
@@ -98,7 +118,7 @@ impl Said {
     fn of(self, name: &'static str, dead_letters: bool) -> EncryptedQueue {
         thread_local!(static MEMORY: RefCell<HashMap<(&'static str, bool, Said), EncryptedQueue>> = RefCell::default());
         let make = || {
-            let patch = if dead_letters { json!({}) } else { json!({"spec": {"deadLetter": null}}) };
+            let patch = if dead_letters && self.dead_letters { json!({}) } else { json!({"spec": {"deadLetter": null}}) };
             patched(&patched(&queue(name), &self.patch()), &patch)
         };
         MEMORY.with_borrow_mut(|memory| memory.entry((name, dead_letters, self)).or_insert_with(make).clone())
@@ -114,6 +134,7 @@ impl Said {
         json!({
             "metadata": {"annotations": {"encryptedqueue.dev/paused": (self.standing == Standing::Paused).to_string()}},
             "spec": {
+                "adoption": "IfUnowned",
                 "consumers": consumers,
                 "deadLetter": {"redrivers": redrivers},
                 "tags": tags[usize::from(self.tags)],
@@ -146,7 +167,7 @@ impl Choice {
         let others = if self.unstated { "Unstated" } else { "Deny" };
         let scope = if shared { "Tenant" } else { "Queue" };
         (
-            patched(&tenant(), &json!({"spec": {"access": access, "principals": {"roles": roles}}})),
+            patched(&tenant(), &json!({"spec": {"access": access, "principals": {"roles": roles}, "adoptableQueueNames": ["acme-*"]}})),
             patched(&tier(), &json!({"spec": {"access": {"others": others}, "key": {"scope": scope}}})),
         )
     }

@@ -8,6 +8,7 @@ use encrypted_queue::names::RoleArn;
 use encrypted_queue::outcome::End;
 use encrypted_queue::outcome::key::KeyPass;
 use encrypted_queue::outcome::queue::QueuePass;
+use encrypted_queue::plan::adoption::with_found_settings;
 use encrypted_queue::plan::effect::{KeyEffect, QueueEffect};
 use encrypted_queue::plan::teardown::{KeptQueue, plan_kept_queue, plan_key_end, plan_queue_end};
 use encrypted_queue::plan::{KeyAction, ObservedKey, ObservedQueue, QueueAction, plan_key, plan_queue, record, render};
@@ -162,7 +163,12 @@ impl QueueWorker {
                 world.queues.insert(self.name.clone(), object);
             }
             QueueAction::RemoveFinalizer => drop(world.queues.remove(&self.name)),
-            QueueAction::ForgetApplied { .. } | QueueAction::RecordNextKey { .. } | QueueAction::RecordKeys { .. } => {
+            QueueAction::ForgetApplied { .. }
+            | QueueAction::RecordNextKey { .. }
+            | QueueAction::RecordKeys { .. }
+            | QueueAction::RecordAdoption { .. }
+            | QueueAction::RecordDeadLetterUnused
+            | QueueAction::ForgetDeadLetter => {
                 let mut object = object();
                 record::record_queue(&mut object.status.0, action, world.now);
                 world.queues.insert(self.name.clone(), object);
@@ -202,10 +208,10 @@ impl QueueWorker {
         };
         let status = pass.status(&world.queue_status(&self.name), world.now);
         if let (Aim::Apply(desired), Some(sha256), Some(key)) = (&self.aim, &status.applied_sha256, &self.observed.key) {
-            judge::note_applied(sha256, desired, key.arn.as_deref().unwrap());
+            judge::note_applied(sha256, &with_found_settings(desired, &self.observed), key.arn.as_deref().unwrap());
         }
-        if let Some(object) = world.queues.get_mut(&self.name) {
-            object.status = Recorded(status);
+        if !pass.deleting || world.queues.contains_key(&self.name) {
+            world.queues.entry(self.name.clone()).or_default().status = Recorded(status);
         }
         judge::records(world, scene);
         Step::Ended(end)

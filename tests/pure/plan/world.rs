@@ -201,12 +201,13 @@ impl World {
     }
 
     pub fn judged(&self, scene: &Scene, name: &NamespacedName) -> Rc<Result<DesiredQueue, Box<Refusal>>> {
-        type Key = (Rc<str>, NamespacedName, Option<String>, bool);
+        type Key = (Rc<str>, NamespacedName, Option<String>, Option<String>);
         thread_local!(static MEMORY: RefCell<HashMap<Key, Rc<Result<DesiredQueue, Box<Refusal>>>>> = RefCell::default());
         // All of the status that a declaration is judged by.
         let status = self.queues.get(name).map(|queue| &queue.status.0);
         let recorded = status.and_then(|status| status.key.as_ref()).map(|key| key.name.clone());
-        let key = (scene.texts[name].clone(), name.clone(), recorded, status.is_some_and(|status| status.dead_letter_queue.is_some()));
+        let key =
+            (scene.texts[name].clone(), name.clone(), recorded, status.and_then(|status| status.dead_letter_queue.clone()).map(|queue| queue.name));
         MEMORY.with(|memory| {
             let known = memory.borrow().get(&key).cloned();
             known.unwrap_or_else(|| memory.borrow_mut().entry(key).or_insert_with(|| Rc::new(self.judge(scene, name))).clone())

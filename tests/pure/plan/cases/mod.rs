@@ -1,7 +1,9 @@
 //! Named cases.
 
+mod adoption;
 mod crash;
 mod create;
+mod dead_letter;
 mod deleted;
 mod drift;
 mod ending;

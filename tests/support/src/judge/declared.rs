@@ -153,7 +153,8 @@ impl Declared<'_> {
         let name = spec.pointer("/queue/name").and_then(Value::as_str).map_or_else(default, str::to_owned);
         let stem = name.strip_suffix(".fifo").unwrap_or(&name);
         let arn = |name: String| format!("arn:{partition}:sqs:{region}:{}:{name}{suffix}", at(tenant, "/spec/aws/accountId"));
-        [arn(stem.to_owned()), arn(format!("{stem}-dlq"))]
+        let dead_letters = spec.pointer("/deadLetter/name").and_then(Value::as_str).map(|name| name.strip_suffix(".fifo").unwrap_or(name).to_owned());
+        [arn(stem.to_owned()), arn(dead_letters.unwrap_or_else(|| format!("{stem}-dlq")))]
     }
 
     fn allows(&self, tenant: &Value, subject: &Subject, what: &Use) -> bool {
