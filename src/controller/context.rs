@@ -57,6 +57,8 @@ pub(super) struct Context {
     pub(super) dry_run: bool,
     pub(super) fresh_queues: Fresh<EncryptedQueue>,
     pub(super) fresh_keys: Fresh<QueueKey>,
+    pub(super) fresh_tenants: Fresh<Tenant>,
+    pub(super) fresh_tiers: Fresh<SensitivityTier>,
 }
 
 impl Context {

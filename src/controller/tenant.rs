@@ -43,6 +43,8 @@ impl CountWrites {
 }
 
 pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    // Counts that were just written are not those that the watch has told: a wake in between would find nothing to correct.
+    let tenant = ctx.fresh_tenants.newest(tenant);
     let (name, id) = (tenant.name_any(), format!("Tenant {}", tenant.name_any()));
     let queues = ctx.stores.queues.state();
     let queues: Vec<_> = queues.iter().filter(|queue| queue.spec.tenant == name).collect();
@@ -80,7 +82,10 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
         if let Some(wait) = only_counts.then(|| ctx.count_writes.must_wait(&id)).flatten() {
             return Ok((ReconcileResult::Complete, Action::requeue(clock::real(wait))));
         }
-        write_cluster_status(&ctx, tenant.as_ref(), tenant.status.as_ref(), &status).await?;
+        let written = write_cluster_status(&ctx, tenant.as_ref(), tenant.status.as_ref(), &status).await?;
+        if let Some(written) = written {
+            ctx.fresh_tenants.note(written);
+        }
         announce(&ctx, tenant.as_ref(), &previous.conditions, &status.conditions);
     }
     let was_ready = conditions::is_true(&previous.conditions, types::READY);
@@ -187,6 +192,7 @@ where
 }
 
 pub(super) async fn reconcile_tier(tier: Arc<SensitivityTier>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    let tier = ctx.fresh_tiers.newest(tier);
     let (name, id) = (tier.name_any(), format!("SensitivityTier {}", tier.name_any()));
     let queues = ctx.stores.queues.state();
     let queues: Vec<_> = queues.iter().filter(|queue| queue.spec.sensitivity_tier == name).collect();
@@ -212,7 +218,10 @@ pub(super) async fn reconcile_tier(tier: Arc<SensitivityTier>, ctx: Arc<Context>
         if let Some(wait) = only_counts.then(|| ctx.count_writes.must_wait(&id)).flatten() {
             return Ok((ReconcileResult::Complete, Action::requeue(clock::real(wait))));
         }
-        write_cluster_status(&ctx, tier.as_ref(), tier.status.as_ref(), &status).await?;
+        let written = write_cluster_status(&ctx, tier.as_ref(), tier.status.as_ref(), &status).await?;
+        if let Some(written) = written {
+            ctx.fresh_tiers.note(written);
+        }
         announce(&ctx, tier.as_ref(), &previous.conditions, &status.conditions);
     }
     Ok((ReconcileResult::Complete, Action::await_change()))

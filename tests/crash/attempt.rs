@@ -23,6 +23,8 @@ use super::state::State;
 
 /// Without a call for so long, the operator is at rest: half a minute, by its clock.
 const QUIET: Duration = Duration::from_millis(300);
+/// The same for the run that all others are compared with.
+const QUITE_QUIET: Duration = Duration::from_millis(1500);
 /// The answer's way to the operator.
 const DELIVERY: Duration = Duration::from_millis(15);
 /// How long a lasting fault lasts.
@@ -56,11 +58,11 @@ struct Progress {
 }
 
 /// Longer than any run takes.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// Plays a scenario. Err: why it did not come to an end. All that the operator did is left in the directory.
 pub(crate) async fn play(servers: &Servers, scenario: &Scenario, plan: &Plan, expected: Option<&State>, place: &Path) -> Result<Ended, String> {
-    let stage = Stage::set(servers, place.to_owned()).await;
+    let stage = Box::pin(Stage::set(servers, place.to_owned())).await;
     let exits = AtomicUsize::new(0);
     let playing = async {
         tokio::select! {
@@ -91,7 +93,7 @@ async fn played(stage: &Stage, scenario: &Scenario, plan: &Plan, expected: Optio
     let at_rest = {
         let story = async {
             (scenario.act)(stage).await;
-            stage.rest(QUIET).await
+            stage.rest(if matches!(plan, Plan::Free) { QUITE_QUIET } else { QUIET }).await
         };
         let disturbance = disturb(stage, plan, &progress);
         tokio::pin!(story, disturbance);
@@ -109,14 +111,14 @@ async fn played(stage: &Stage, scenario: &Scenario, plan: &Plan, expected: Optio
     stage.proxy.clear_injections();
     stage.kubernetes.clear_injections();
     let points = recorded(&stage.proxy, mark, &stage.kubernetes, number, &stage.namer());
-    let (state, as_expected) = end_state(stage, expected).await;
+    let (end, as_expected) = end_state(stage, expected).await;
     let report = {
         let declarations = locked(&stage.declarations).clone();
         inspect(&stage.proxy.ledger(), &declarations, &Parties { operator: "operator", others: &["someone"], role: OPERATOR })
     };
     Ended {
         points,
-        state,
+        state: end,
         writes: report.writes,
         violations: report.violations,
         disturbed: matches!(plan, Plan::Free) || progress.done.load(Ordering::Relaxed),
@@ -131,10 +133,10 @@ async fn played(stage: &Stage, scenario: &Scenario, plan: &Plan, expected: Optio
 async fn end_state(stage: &Stage, expected: Option<&State>) -> (State, bool) {
     let start = Instant::now();
     loop {
-        let state = State::read(stage).await;
-        let as_expected = expected.is_none_or(|expected| expected.text == state.text);
+        let end = State::read(stage).await;
+        let as_expected = expected.is_none_or(|expected| expected.text == end.text);
         if as_expected || start.elapsed() > PATIENCE / 2 {
-            return (state, as_expected);
+            return (end, as_expected);
         }
         tokio::time::sleep(QUIET).await;
         stage.rest(QUIET).await;

@@ -67,11 +67,9 @@ impl Wanted {
         // Two pairs may have been drawn alike.
         let mut ids = BTreeSet::new();
         jobs.retain(|job| ids.insert(job.id()));
-        if let Some(size) = self.sample {
-            let rank = |job: &Job| drawn(self.seed, &job.id(), 0, u64::MAX);
-            jobs.sort_by_cached_key(rank);
-            jobs.truncate(size);
-        }
+        // In an order of its own, so that what is common shows early.
+        jobs.sort_by_cached_key(|job| drawn(self.seed, &job.id(), 0, u64::MAX));
+        jobs.truncate(self.sample.unwrap_or(usize::MAX));
         jobs
     }
 
@@ -210,7 +208,7 @@ async fn one(servers: &Servers, job: &Job, expected: Option<&State>, worker: usi
     let mut run = Run { scenario: job.scenario.name.to_owned(), plan: job.plan.to_string(), ..Run::default() };
     let mut last = None;
     for _ in 0..=AGAIN {
-        match play(servers, job.scenario, &job.plan, expected, &place).await {
+        match Box::pin(play(servers, job.scenario, &job.plan, expected, &place)).await {
             Ok(ended) => {
                 judge(&mut run, &ended);
                 let enough = run.disturbed || !run.wrong.is_empty();

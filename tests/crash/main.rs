@@ -52,9 +52,6 @@ struct Arguments {
     /// Forget the results of earlier runs
     #[arg(long)]
     fresh: bool,
-    /// What `cargo bench` and `cargo test` add
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 fn chosen(arguments: &Arguments) -> Result<(Vec<&'static Scenario>, Option<Job>), String> {
@@ -90,21 +87,20 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let results = Results::open(&file, operator, arguments.fresh || is_part);
     let mut campaign = Campaign::start(if only.is_some() { 1 } else { arguments.workers }, results);
     let mut wrong = campaign.learn(&scenarios, !is_part);
-    let jobs = match only {
-        Some(job) => vec![job],
-        None => {
-            let wanted = Wanted {
-                crashes: !arguments.faults,
-                faults: !arguments.crashes,
-                pairs: arguments.pairs,
-                scenarios,
-                sample: arguments.sample,
-                seed: arguments.seed,
-            };
-            let results = locked(&campaign.results);
-            let done = results.done();
-            wanted.jobs(&results.points).into_iter().filter(|job| !done.contains(&job.id())).collect()
-        }
+    let jobs = if let Some(job) = only {
+        vec![job]
+    } else {
+        let wanted = Wanted {
+            crashes: !arguments.faults,
+            faults: !arguments.crashes,
+            pairs: arguments.pairs,
+            scenarios,
+            sample: arguments.sample,
+            seed: arguments.seed,
+        };
+        let results = locked(&campaign.results);
+        let done = results.done();
+        wanted.jobs(&results.points).into_iter().filter(|job| !done.contains(&job.id())).collect()
     };
     campaign.play(jobs, true);
     let results = locked(&campaign.results);

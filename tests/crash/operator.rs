@@ -79,7 +79,8 @@ impl Operator {
             of("ENCRYPTED_QUEUE_CLUSTER_ID", "crash"),
             of("ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", OPERATOR),
             of("ENCRYPTED_QUEUE_HTTP_ADDRESS", "127.0.0.1:0"),
-            of("ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW", "60s"),
+            // Longer than a call's time-out in real time, as always: a call that was given up may still take effect.
+            of("ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW", "400s"),
             of("ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD", "30s"),
             // Nothing but what happens should be looked at.
             of("ENCRYPTED_QUEUE_CHECK_PERIOD", "100h"),

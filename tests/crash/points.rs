@@ -111,8 +111,8 @@ impl Namer {
         }
         let id = id.rsplit('/').next().unwrap_or(id);
         let made = self.reader.calls_of("CreateKey").into_iter();
-        let found = made.filter(|call| call.response.pointer("/KeyMetadata/KeyId").and_then(Value::as_str) == Some(id));
-        found.filter_map(|call| tag(&call.request, "encryptedqueue.dev/object")).next().unwrap_or_else(|| "key".to_owned())
+        let mut found = made.filter(|call| call.response.pointer("/KeyMetadata/KeyId").and_then(Value::as_str) == Some(id));
+        found.find_map(|call| tag(&call.request, "encryptedqueue.dev/object")).unwrap_or_else(|| "key".to_owned())
     }
 }
 
@@ -190,7 +190,8 @@ pub(crate) fn chronicle(proxy: &Proxy, kubernetes_proxy: &KubernetesProxy, namer
     });
     let mut all: Vec<(Duration, String)> = aws.chain(writes).collect();
     all.sort();
-    all.into_iter().map(|(at, line)| format!("{:8.3} {line}\n", at.as_secs_f64())).collect()
+    let lines: Vec<String> = all.into_iter().map(|(at, line)| format!("{:8.3} {line}", at.as_secs_f64())).collect();
+    lines.join("\n")
 }
 
 /// Access keys of the harness, as it learns them.

@@ -142,7 +142,7 @@ async fn apply(client: &Client, value: &Value) -> Value {
 impl Stage {
     /// An empty world with a running operator.
     pub(crate) async fn set(servers: &Servers, directory: PathBuf) -> Self {
-        servers.reset().await;
+        Box::pin(servers.reset()).await;
         let proxy = Proxy::start(servers.moto.endpoint().parse().expect("an address")).await.expect("the proxy starts");
         proxy.caller_is("operator", OPERATOR);
         // A minute, by the operator's clock.

@@ -67,7 +67,7 @@ impl Call {
         };
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);
         if verb == "create" && name.is_empty() {
-            name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().clone_into(&mut name);
         }
         Self {
             verb,
@@ -179,7 +179,7 @@ impl Matching for KubernetesMatcher {
             && self.such_that.as_ref().is_none_or(|question| question.holds(call))
     }
 
-    fn from_nth(&self) -> u64 {
+    fn first(&self) -> u64 {
         self.nth.unwrap_or(1)
     }
 }

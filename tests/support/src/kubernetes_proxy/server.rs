@@ -134,13 +134,12 @@ async fn answer(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> io::R
 async fn handle(shared: Arc<Shared>, mut call: Call, method: Method, headers: HeaderMap, body: Bytes) -> End {
     shared.arrive(&mut call);
     let met = shared.injector.arrive(&call);
-    let end = match meet(&met, Moment::BeforeSending, &call).await {
-        Some(end) => end,
-        None => {
-            let answer = forward(&shared, &call, method, headers, body).await;
-            call.took_effect = call.is_write() && answer.status().is_success();
-            meet(&met, Moment::AfterEffect, &call).await.unwrap_or(End::Answer(answer))
-        }
+    let end = if let Some(end) = meet(&met, Moment::BeforeSending, &call).await {
+        end
+    } else {
+        let answer = forward(&shared, &call, method, headers, body).await;
+        call.took_effect = call.is_write() && answer.status().is_success();
+        meet(&met, Moment::AfterEffect, &call).await.unwrap_or(End::Answer(answer))
     };
     call.status = if let End::Answer(answer) = &end { answer.status().as_u16() } else { 0 };
     shared.record(call);

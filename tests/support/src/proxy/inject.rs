@@ -17,7 +17,7 @@ pub trait Matching {
     fn matches(&self, call: &Self::Call) -> bool;
 
     /// From which of those on, counted from 1.
-    fn from_nth(&self) -> u64;
+    fn first(&self) -> u64;
 }
 
 /// Any other question about a call.
@@ -122,7 +122,7 @@ impl Matcher {
 impl Matching for Matcher {
     type Call = Request;
 
-    fn from_nth(&self) -> u64 {
+    fn first(&self) -> u64 {
         self.nth.unwrap_or(1)
     }
 
@@ -274,7 +274,7 @@ impl<M: Matching> Injector<M> {
                 return true;
             }
             armed.seen += 1;
-            if armed.seen < armed.matching.from_nth() {
+            if armed.seen < armed.matching.first() {
                 return true;
             }
             met.push((armed.when, armed.trigger.clone()));
