@@ -138,7 +138,8 @@ impl Clients {
         }
     }
 
-    async fn key_aliases(&self, id: &str) -> Result<BTreeSet<String>, AwsError> {
+    /// Aliases of a key: `kms:ListAliases`.
+    pub async fn key_aliases(&self, id: &str) -> Result<BTreeSet<String>, AwsError> {
         let pages = self.kms.list_aliases().key_id(id).into_paginator().items().send();
         let aliases: Vec<types::AliasListEntry> = pages.try_collect().await.map_err(|error| AwsError::from_sdk("kms:ListAliases", &error))?;
         Ok(aliases.into_iter().filter_map(|alias| alias.alias_name).collect())

@@ -110,6 +110,11 @@ impl Clients {
         Ok(attributes.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect())
     }
 
+    /// A queue's tags, if it exists: `sqs:ListQueueTags`.
+    pub async fn tags_of_queue(&self, url: &str) -> Result<Option<Tags>, AwsError> {
+        found(self.queue_tags(url).await)
+    }
+
     async fn queue_tags(&self, url: &str) -> Result<Tags, AwsError> {
         let answer = self.sqs.list_queue_tags().queue_url(url).send().await;
         Ok(answer.map_err(|error| AwsError::from_sdk("sqs:ListQueueTags", &error))?.tags.unwrap_or_default().into_iter().collect())

@@ -1,5 +1,6 @@
 //! The commands of `encrypted-queue`, a module each.
 
+pub mod adopt;
 pub mod approve;
 pub mod crds;
 pub mod explain;

@@ -149,3 +149,70 @@ async fn another_owner_is_named_and_the_tenant_decides() {
     apply_examples(&world, &["queue-orders"]).await;
     world.until_ready("acme-prod", "orders").await;
 }
+
+/// Ends an object at once, whatever its finalizers wait for.
+async fn vanishes<K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned>(api: &kube::Api<K>, name: &str) {
+    let patch = kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    api.delete(name, &kube::api::DeleteParams::default()).await.unwrap();
+    api.patch(name, &kube::api::PatchParams::default(), &patch).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_rebuilt_gets_its_queues_and_keys_back() {
+    let mut world = World::new().await;
+    world.start_operator(&["--cluster-id", "the-former-one"]);
+    platform(&world).await;
+    apply_examples(&world, &["queue-orders", "queue-emails", "queue-notifications"]).await;
+    let names = [("acme-prod", "orders"), ("acme-prod", "emails"), ("acme-prod", "notifications")];
+    let mut before = Vec::new();
+    for (namespace, name) in names {
+        before.push(world.until_ready(namespace, name).await.status.unwrap());
+    }
+    world.stop_operator();
+    for (namespace, name) in names {
+        vanishes(&world.queues(namespace), name).await;
+    }
+    for key in world.keys().list(&kube::api::ListParams::default()).await.unwrap() {
+        vanishes(&world.keys(), &crate::world::name(&key)).await;
+    }
+    let made = world.proxy.effects("CreateKey");
+    world.start_operator(&[]);
+    apply_examples(&world, &["queue-orders", "queue-emails", "queue-notifications"]).await;
+    let conflict = world.until_condition("acme-prod", "orders", "QueueReady", "False", "QueueConflict").await;
+    let says = crate::bad_input::message(&conflict, "QueueReady");
+    assert!(says.contains("run `encrypted-queue adopt --from-cluster the-former-one`"), "{says}");
+
+    let adopt = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_encrypted-queue"));
+        command.arg("adopt").args(arguments).env("KUBECONFIG", world.control_plane.kubeconfig_path());
+        command.env("AWS_ENDPOINT_URL", world.proxy.endpoint()).env("AWS_ACCESS_KEY_ID", "operator").env("AWS_SECRET_ACCESS_KEY", "secret");
+        command.env("AWS_REGION", REGION).env("AWS_EC2_METADATA_DISABLED", "true").env("ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", crate::world::OPERATOR);
+        let run = move || command.output().unwrap();
+        async move {
+            let output = tokio::task::spawn_blocking(run).await.unwrap();
+            let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            (output.status.code(), text)
+        }
+    };
+    let mark = world.proxy.mark();
+    let (status, shown) = adopt(&["--from-cluster", "the-former-one", "--dry-run"]).await;
+    assert!(status == Some(0) && shown.contains("acme-orders-dlq") && shown.contains("acme-prod/orders"), "{shown}");
+    let (status, refused) = adopt(&["--from-cluster", "the-former-one"]).await;
+    assert!(status == Some(1) && refused.contains("--yes adopts what is shown above"), "{refused}");
+    assert!(world.proxy.writes_since(mark).iter().all(|call| !call.took_effect), "{:?}", world.proxy.writes_since(mark));
+    let (status, done) = adopt(&["--from-cluster", "the-former-one", "--yes"]).await;
+    assert!(status == Some(0) && done.contains("0 failed"), "{done}");
+    let (status, nothing) = adopt(&["--from-cluster", "the-former-one", "--yes"]).await;
+    assert!(status == Some(0) && nothing.contains("Nothing in the accounts"), "{nothing}");
+
+    for ((namespace, name), before) in names.into_iter().zip(before) {
+        let after = world.until_ready(namespace, name).await.status.unwrap();
+        assert_eq!((after.queue, after.dead_letter_queue), (before.queue, before.dead_letter_queue));
+        assert_eq!(after.key.unwrap().arn, before.key.unwrap().arn);
+    }
+    assert_eq!(world.proxy.effects("CreateKey"), made, "no second key");
+    let kms = world.kms(ACCOUNT, REGION).await;
+    let aliases = kms.list_aliases().send().await.unwrap().aliases.unwrap();
+    let ours = aliases.iter().filter(|alias| alias.alias_name().unwrap().starts_with("alias/encryptedqueue/")).count();
+    assert_eq!(ours, made, "each key has one alias of ours");
+}

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use crate::api::queue_key::NamespacedName;
-use crate::api::{AccessApproval, EncryptedQueue, QueueKey};
+use crate::api::{AccessApproval, EncryptedQueue, QueueKey, Tenant};
 use crate::desired::{ServiceAccountRole, object_name};
 use crate::explain::{Snapshot, service_accounts};
 use crate::names::RoleArn;
@@ -135,8 +135,18 @@ where
 /// Approvals of access to keys, and the cluster's id.
 pub(in crate::commands) async fn approvals_and_id(client: &Client) -> Result<(Vec<AccessApproval>, Option<String>), Error> {
     let approvals = answered(Api::<AccessApproval>::all(client.clone()).list(&ListParams::default()).await, || "AccessApprovals".into())?;
+    Ok((approvals.items, id(client).await?))
+}
+
+/// All tenants, and the cluster's id.
+pub(in crate::commands) async fn tenants_and_id(client: &Client) -> Result<(Vec<Tenant>, Option<String>), Error> {
+    let tenants = answered(Api::<Tenant>::all(client.clone()).list(&ListParams::default()).await, || "Tenants".into())?;
+    Ok((tenants.items, id(client).await?))
+}
+
+async fn id(client: &Client) -> Result<Option<String>, Error> {
     let system = answered(Api::<Namespace>::all(client.clone()).get_metadata_opt("kube-system").await, || "Namespace kube-system".into())?;
-    Ok((approvals.items, system.and_then(|namespace| namespace.metadata.uid)))
+    Ok(system.and_then(|namespace| namespace.metadata.uid))
 }
 
 /// What was read, or an error that says what could not be.

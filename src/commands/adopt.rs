@@ -1,0 +1,331 @@
+//! `encrypted-queue adopt`: gives the queues and keys of a cluster that is gone to the one that took its place.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::explain::{self, cluster};
+use crate::api::Tenant;
+use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT, TAG_RELEASED, TAG_TENANT};
+use crate::aws::{Accounts, AwsError, Clients, Settings};
+use crate::controller::account_key;
+use crate::names::{RoleArn, sha256_hex};
+use crate::plan::state::{KeyLifecycle, Tags};
+
+/// Queues looked at at once.
+const CONCURRENT_READS: usize = 8;
+/// How often progress is told.
+const EACH: usize = 100;
+
+/// Arguments of `encrypted-queue adopt`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(
+    about = "Give the queues and keys of a cluster that is gone to this one",
+    long_about = "Finds the queues and keys, in the accounts of this cluster's Tenants, that by their tags belong to another cluster, and gives them to this \
+        one, so that the same EncryptedQueues, applied here, find them again: keys get this cluster's alias, and both its tag. Nobody's access changes, and \
+        no message is touched.\n\n\
+        The other cluster must be gone: an operator that still runs there would call it drift.",
+    after_help = "Exit status: 0 if all of them are this cluster's now; 1 if some are not, if you said no, or the cluster or AWS refused; 2 for wrong arguments."
+)]
+pub struct Arguments {
+    /// Id of the cluster that is gone: the tag encryptedqueue.dev/cluster of its queues and keys
+    #[arg(long, value_name = "ID")]
+    pub from_cluster: String,
+    /// Id of this cluster in AWS tags and aliases [default: the UID of kube-system]
+    #[arg(long, env = "ENCRYPTED_QUEUE_CLUSTER_ID")]
+    pub cluster_id: Option<String>,
+    /// Tenants whose queues and keys are meant [default: all of the cluster]
+    #[arg(long = "tenant", value_name = "NAME")]
+    pub tenants: Vec<String>,
+    /// Do it without asking
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The operator's own role, for tenants that name no role to assume [default: asked of AWS]
+    #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
+    pub operator_role_arn: Option<RoleArn>,
+    /// Context of the kubeconfig
+    #[arg(long)]
+    pub context: Option<String>,
+    /// Format of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Formats.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Why nothing, or not all, was adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cluster, or no answer.
+    #[error(transparent)]
+    Cluster(#[from] explain::Error),
+    /// The namespace kube-system, whose UID names the cluster, cannot be read.
+    #[error("namespace kube-system has no UID; name the cluster with --cluster-id")]
+    NoClusterId,
+    /// It is the same cluster.
+    #[error("--from-cluster {0} is this cluster: nothing needs to be adopted")]
+    SameCluster(String),
+    /// There is no such tenant.
+    #[error("--tenant {0}: the cluster has no such Tenant; apply its Tenants first")]
+    NoTenant(String),
+    /// AWS refused or did not answer.
+    #[error("AWS: {0}")]
+    Aws(#[from] AwsError),
+    /// Nobody can be asked.
+    #[error("nothing was changed: this is not a terminal, where you could be asked; --yes adopts what is shown above")]
+    NotATerminal,
+    /// The answer was no.
+    #[error("nothing was changed")]
+    Declined,
+    /// Some could not be adopted.
+    #[error("{0} of {1} could not be adopted; what is said above tells why, and the command can be run again")]
+    Partly(usize, usize),
+    /// The terminal or standard output fails.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A queue or a key that is to change hands.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    /// `Queue` or `Key`.
+    kind: &'static str,
+    /// Its name, or the key's id.
+    name: String,
+    /// The object it was made for.
+    object: String,
+    tenant: String,
+    account: String,
+    region: String,
+    /// Of a key: the alias it gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias: Option<String>,
+    /// What was done: None until it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
+    #[serde(skip)]
+    former_alias: Option<String>,
+    #[serde(skip)]
+    url: String,
+    #[serde(skip)]
+    clients: Option<Arc<Clients>>,
+}
+
+/// Runs the command on a runtime of its own.
+pub fn run(arguments: &Arguments) -> Result<(), Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(execute(arguments))
+}
+
+/// Adopts for the cluster that the arguments name.
+pub async fn execute(arguments: &Arguments) -> Result<(), Error> {
+    let (client, _) = explain::connect(arguments.context.as_deref()).await?;
+    let (tenants, id) = cluster::tenants_and_id(&client).await?;
+    let own = arguments.cluster_id.clone().or(id).ok_or(Error::NoClusterId)?;
+    if own == arguments.from_cluster {
+        return Err(Error::SameCluster(own));
+    }
+    let missing = arguments.tenants.iter().find(|name| !tenants.iter().any(|tenant| tenant.name_any() == **name));
+    if let Some(name) = missing {
+        return Err(Error::NoTenant(name.clone()));
+    }
+    let meant = |tenant: &&Tenant| arguments.tenants.is_empty() || arguments.tenants.contains(&tenant.name_any());
+    let accounts = Accounts::connect(Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() }).await?;
+    let mut found = Vec::new();
+    for tenant in tenants.iter().filter(meant) {
+        for region in &tenant.spec.aws.regions {
+            eprintln!("looking in account {}, {region}, for what is Tenant {}'s", tenant.spec.aws.account_id, tenant.name_any());
+            let clients = accounts.clients(&account_key(tenant, Some(region))).await?;
+            found.extend(Box::pin(keys(&clients, &tenant.name_any(), &arguments.from_cluster, &own)).await?);
+            found.extend(Box::pin(queues(&clients, &tenant.name_any(), &arguments.from_cluster)).await?);
+        }
+    }
+    if arguments.output == Output::Table || !arguments.dry_run {
+        let text = table(&found, &arguments.from_cluster, &own);
+        if arguments.output == Output::Table { io::stdout().write_all(text.as_bytes())? } else { io::stderr().write_all(text.as_bytes())? }
+    }
+    if found.is_empty() || arguments.dry_run {
+        return answer(arguments.output, &found);
+    }
+    if !arguments.yes {
+        confirm(found.len())?;
+    }
+    let failed = Box::pin(adopt(&mut found, &own)).await;
+    answer(arguments.output, &found)?;
+    if failed > 0 { Err(Error::Partly(failed, found.len())) } else { Ok(()) }
+}
+
+fn answer(output: Output, found: &[Found]) -> Result<(), Error> {
+    if output == Output::Json {
+        let text = serde_json::to_string_pretty(found).map_err(io::Error::other)?;
+        writeln!(io::stdout(), "{text}")?;
+    }
+    Ok(())
+}
+
+fn confirm(count: usize) -> Result<(), Error> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::NotATerminal);
+    }
+    write!(io::stderr(), "Give these {count} to this cluster? [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Error::Declined) }
+}
+
+/// Keys of the tenant that belong to the cluster that is gone and are not about to be deleted.
+async fn keys(clients: &Arc<Clients>, tenant: &str, from: &str, own: &str) -> Result<Vec<Found>, AwsError> {
+    let tags = [(TAG_CLUSTER, from), (TAG_TENANT, tenant)].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let mut found = Vec::new();
+    for key in clients.find_keys_by_listing(&tags).await? {
+        if key.metadata.lifecycle == KeyLifecycle::PendingDeletion {
+            continue;
+        }
+        let aliases = clients.key_aliases(&key.metadata.id).await?;
+        let alias = aliases.iter().find_map(|alias| Some((alias.clone(), renamed(alias, from, own)?)));
+        let (former_alias, alias) = alias.unzip();
+        found.push(of("Key", key.metadata.id, &key.tags, alias, former_alias, String::new(), clients));
+    }
+    Ok(found)
+}
+
+/// Queues of the tenant that belong to the cluster that is gone.
+async fn queues(clients: &Arc<Clients>, tenant: &str, from: &str) -> Result<Vec<Found>, AwsError> {
+    let urls = clients.list_queue_urls().await?;
+    let all = urls.len();
+    let reads = stream::iter(urls).map(|url| async move { Ok::<_, AwsError>((clients.tags_of_queue(&url).await?, url)) });
+    let mut reads = reads.buffered(CONCURRENT_READS).enumerate();
+    let mut found = Vec::new();
+    while let Some((index, read)) = reads.next().await {
+        if (index + 1) % EACH == 0 {
+            eprintln!("looked at {} of {all} queues", index + 1);
+        }
+        let (Some(tags), url) = read? else { continue };
+        if tags.get(TAG_CLUSTER).is_some_and(|id| id == from) && tags.get(TAG_TENANT).is_some_and(|name| name == tenant) {
+            let name = url.rsplit('/').next().unwrap_or(&url).to_owned();
+            found.push(of("Queue", name, &tags, None, None, url, clients));
+        }
+    }
+    Ok(found)
+}
+
+fn of(
+    kind: &'static str,
+    name: String,
+    tags: &Tags,
+    alias: Option<String>,
+    former_alias: Option<String>,
+    url: String,
+    clients: &Arc<Clients>,
+) -> Found {
+    let tag = |key: &str| tags.get(key).cloned().unwrap_or_default();
+    let place = clients.place();
+    Found {
+        kind,
+        name,
+        object: tag(TAG_OBJECT),
+        tenant: tag(TAG_TENANT),
+        account: place.account.clone(),
+        region: place.region.clone(),
+        alias,
+        result: None,
+        former_alias,
+        url,
+        clients: Some(clients.clone()),
+    }
+}
+
+/// The same alias as this cluster names it; None: it is not one of the cluster that is gone.
+fn renamed(alias: &str, from: &str, own: &str) -> Option<String> {
+    let prefix = |id: &str| format!("alias/encryptedqueue/{}/", &sha256_hex(id)[..8]);
+    Some(format!("{}{}", prefix(own), alias.strip_prefix(&prefix(from))?))
+}
+
+fn table(found: &[Found], from: &str, own: &str) -> String {
+    if found.is_empty() {
+        return format!("Nothing in the accounts of this cluster's Tenants belongs to cluster {from}.\n");
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["KIND", "NAME", "OBJECT", "TENANT", "ACCOUNT", "REGION"]);
+    for one in found {
+        table.add_row([one.kind, &one.name, &one.object, &one.tenant, &one.account, &one.region]);
+    }
+    let mut text = format!("{table}\n");
+    writeln!(text, "{} of cluster {from} for cluster {own}.", found.len()).ok();
+    text
+}
+
+/// Keys first: a queue that finds its key gone would have another made. Returns how many failed.
+async fn adopt(found: &mut [Found], own: &str) -> usize {
+    let released = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let tags: Tags = [(TAG_CLUSTER.to_owned(), own.to_owned()), (TAG_RELEASED.to_owned(), released)].into();
+    let (mut failed, all) = (0, found.len());
+    for (index, one) in found.iter_mut().enumerate() {
+        let result = match one.clients.clone() {
+            Some(clients) if one.kind == "Key" => Box::pin(adopt_key(&clients, one, &tags)).await,
+            Some(clients) => clients.tag_queue(&one.url, &tags).await.map_err(|error| error.to_string()),
+            None => Ok(()),
+        };
+        one.result = Some(match result {
+            Ok(()) => "adopted".to_owned(),
+            Err(error) => {
+                failed += 1;
+                eprintln!("{} {}: {error}", one.kind, one.name);
+                error
+            }
+        });
+        if (index + 1) % EACH == 0 || index + 1 == all {
+            eprintln!("{} of {all} done, {failed} failed", index + 1);
+        }
+    }
+    failed
+}
+
+/// The alias first, by which its QueueKey finds it; then the tag, by which this command finds it no more.
+async fn adopt_key(clients: &Clients, key: &Found, tags: &Tags) -> Result<(), String> {
+    let said = |error: AwsError| error.to_string();
+    if let Some(alias) = &key.alias {
+        match clients.describe_key(alias).await.map_err(said)? {
+            Some(known) if known.id == key.name => {}
+            Some(known) => return Err(format!("{alias} points at key {} already; delete the alias if nothing needs that key", known.id)),
+            None => clients.create_alias(alias, &key.name).await.map_err(said)?,
+        }
+    }
+    clients.tag_key(&key.name, tags).await.map_err(said)?;
+    match &key.former_alias {
+        Some(alias) => clients.delete_alias(alias).await.map_err(said),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_aliases_of_the_former_cluster_are_renamed() {
+        let prefix = |id: &str| format!("alias/encryptedqueue/{}/", &sha256_hex(id)[..8]);
+        let rest = "acme/internal/acme-prod/orders-1";
+        assert_eq!(renamed(&(prefix("old") + rest), "old", "new"), Some(prefix("new") + rest));
+        assert_eq!(renamed(&(prefix("third") + rest), "old", "new"), None);
+        assert_eq!(renamed("alias/orders", "old", "new"), None);
+    }
+}
