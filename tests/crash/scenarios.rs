@@ -5,7 +5,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
-use super::stage::{Stage, documents, example};
+use super::stage::{DOOMED, Stage, documents, example};
 use super::state::sdk;
 
 type Script = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, ()>;
@@ -236,6 +236,17 @@ scenarios! {
         let gone = async || stage.get(QUEUE, NOTIFICATIONS).await.is_some_and(|queue| queue["status"]["deadLetterQueue"].is_null());
         stage.until("the dead-letter queue is gone", gone).await;
     } }
+    "tenant-deleted-first" { before: with_orders, act: |stage| {
+        stage.delete("Tenant", "acme").await;
+        stage.condition("Tenant", "acme", "Ready", "False", "InUse").await;
+        delete(stage, ORDERS).await;
+        stage.gone("Tenant", "acme").await;
+    } }
+    "namespace-deleted-first" { before: with_doomed_namespace, act: |stage| {
+        stage.delete_namespace(DOOMED).await;
+        // As the namespace's controller does.
+        delete(stage, "acme-doomed/orders").await;
+    } }
     "suspend-and-back" { before: with_orders, act: |stage| {
         stage.change("Tenant", "acme", json!({"spec": {"access": "Suspended"}})).await;
         stage.condition(QUEUE, ORDERS, "Ready", "False", "TenantSuspended").await;
@@ -288,6 +299,17 @@ async fn with_emails(stage: &Stage) {
 async fn with_shared_to_delete(stage: &Stage) {
     with_shared(stage).await;
     changed(stage, EMAILS, json!({"deletionPolicy": "Delete"})).await;
+}
+
+/// A queue in a namespace that is about to go.
+async fn with_doomed_namespace(stage: &Stage) {
+    platform(stage).await;
+    stage.change("Tenant", "acme", json!({"spec": {"namespaces": {"names": ["acme-prod", DOOMED]}}})).await;
+    stage.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": DOOMED}})).await;
+    let mut orders = orders(&json!({}));
+    orders["metadata"]["namespace"] = json!(DOOMED);
+    stage.apply(&orders).await;
+    stage.ready("acme-doomed/orders").await;
 }
 
 async fn with_approvals(stage: &Stage) {

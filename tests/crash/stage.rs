@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use encrypted_queue::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use encrypted_queue::commands::crds;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event};
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{GroupVersionKind, TypeMeta};
 use kube::discovery::ApiResource;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -25,6 +25,8 @@ use super::points::{Foreign, Namer};
 pub(crate) const OPERATOR: &str = "arn:aws:iam::123456789012:role/encrypted-queue-operator";
 /// How much faster the operator's time runs.
 pub(crate) const SPEED: u32 = 100;
+/// A namespace that some runs delete.
+pub(crate) const DOOMED: &str = "acme-doomed";
 /// How long anything may take to become true.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -74,6 +76,15 @@ impl Servers {
         servers
     }
 
+    /// What the namespace controller does at the end.
+    async fn remove_doomed_namespace(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let Ok(Some(_)) = namespaces.get_opt(DOOMED).await else { return };
+        namespaces.delete(DOOMED, &DeleteParams::default()).await.ok();
+        let finalized = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": DOOMED}, "spec": {"finalizers": []}});
+        namespaces.replace_subresource::<Value>("finalize", DOOMED, &PostParams::default(), &finalized).await.ok();
+    }
+
     /// As if nothing had been.
     async fn reset(&self) {
         let client = &self.client;
@@ -91,6 +102,7 @@ impl Servers {
                     events.delete_collection(&DeleteParams::default(), &ListParams::default()).await.ok();
                 }
             },
+            self.remove_doomed_namespace(),
             async { self.moto.reset().await.expect("the emulator forgets") },
         );
     }
@@ -222,6 +234,11 @@ impl Stage {
     pub(crate) async fn delete(&self, kind: &str, name: &str) {
         let (api, name) = self.object(kind, name);
         api.delete(&name, &DeleteParams::default()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    pub(crate) async fn delete_namespace(&self, name: &str) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.delete(name, &DeleteParams::default()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
     /// Waits until something is true.
