@@ -16,8 +16,8 @@ use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::AwsError;
 use crate::clock;
 use crate::desired::{
-    DesiredKey, DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue, key_generation,
-    leaves_approval, object_name, unless_taken, within_limit,
+    DesiredKey, DesiredQueue, KeyIdentity, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue,
+    key_generation, leaves_approval, object_name, unless_taken, within_limit,
 };
 use crate::names::RoleArn;
 use crate::plan::objects::{self, Rules};
@@ -134,24 +134,25 @@ fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
     names.extend(key.spec.queue.clone());
     if key.spec.scope == KeyScope::Tenant {
         // The key's object comes before the queue's record of it: without these a new shared key would look unused.
-        let queues = ctx.stores.queues.state();
-        names.extend(queues.iter().filter(|queue| asks_for_first_key(queue, key)).map(|queue| name_of(queue.as_ref())));
+        let (queues, identity) = (ctx.stores.queues.state(), KeyIdentity::of(&key.spec));
+        names.extend(queues.iter().filter(|queue| may_come(queue, key, &identity)).map(|queue| name_of(queue.as_ref())));
     }
     names.sort();
     names.dedup();
     names.iter().filter_map(|name| ctx.queue(name)).collect()
 }
 
-/// Whether a queue is without a key and may be about to use this shared one.
-fn asks_for_first_key(queue: &EncryptedQueue, key: &QueueKey) -> bool {
+/// Whether a queue may be about to use this shared key: it is not made yet, or under no key of this identity.
+fn may_come(queue: &EncryptedQueue, key: &QueueKey, identity: &KeyIdentity) -> bool {
     let is_of_kind = queue.spec.tenant == key.spec.tenant && queue.spec.sensitivity_tier == key.spec.sensitivity_tier;
-    is_of_kind && objects::recorded_keys(queue).next().is_none()
+    let is_made = queue.status.as_ref().is_some_and(|status| status.queue.is_some());
+    is_of_kind && (!is_made || objects::recorded_keys(queue).all(|name| identity.generation_of(name).is_none()))
 }
 
 fn key_user(ctx: &Context, key: &QueueKey, queue: &EncryptedQueue, operator_role: &RoleArn) -> Option<KeyUserInput> {
     let resolved = resolve_queue_with(ctx, queue, Some(operator_role.clone()));
     // Of a shared key, one that was refused before it had a key is no user.
-    if resolved.desired.is_err() && key.spec.scope == KeyScope::Tenant && asks_for_first_key(queue, key) {
+    if resolved.desired.is_err() && key.spec.scope == KeyScope::Tenant && objects::recorded_keys(queue).next().is_none() {
         return None;
     }
     let rules = resolved.rules();

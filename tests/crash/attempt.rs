@@ -2,8 +2,8 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -54,7 +54,7 @@ pub(crate) struct Ended {
 struct Progress {
     done: AtomicBool,
     busy: AtomicBool,
-    silent: std::sync::Mutex<Option<String>>,
+    silent: Mutex<Option<String>>,
 }
 
 /// Longer than any run takes.
@@ -238,19 +238,18 @@ async fn crashes(stage: &Stage, blows: &[Blow], progress: &Progress) {
 
 async fn fail(stage: &Stage, at: &Point, fault: Fault, lasting: bool, progress: &Progress) {
     let (aim, namer) = (Aim::new(&Place::At(at.clone())), stage.namer());
-    let (hit, notify) = (Arc::new(AtomicBool::new(false)), Arc::new(tokio::sync::Notify::new()));
-    let (is_hit, notified, operation) = (Arc::clone(&hit), Arc::clone(&notify), at.operation().to_owned());
+    let (hits, notify) = (Arc::new(Mutex::new(None)), Arc::new(tokio::sync::Notify::new()));
+    let (noted, notified, operation) = (Arc::clone(&hits), Arc::clone(&notify), at.operation().to_owned());
     let matcher = Matcher::any().such_that(move |request| {
         let Some(name) = namer.aws(request) else { return false };
-        if is_hit.load(Ordering::Relaxed) {
-            return lasting && request.operation == operation;
-        }
-        let hits = aim.hits(Some(&name));
-        if hits {
-            is_hit.store(true, Ordering::Relaxed);
+        let (mut noted, now) = (locked(&noted), Instant::now());
+        let fails = if noted.is_some() { lasting && request.operation == operation } else { aim.hits(Some(&name)) };
+        if fails {
+            let first = noted.map_or(now, |(first, _)| first);
+            *noted = Some((first, now));
             notified.notify_one();
         }
-        hits
+        fails
     });
     let (when, effect) = fault.effect(at.name.split(':').next().unwrap_or_default());
     stage.proxy.inject(Rule { matching: matcher, times: u64::from(!lasting), when, effect });
@@ -266,7 +265,9 @@ async fn fail(stage: &Stage, at: &Point, fault: Fault, lasting: bool, progress: 
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     stage.proxy.clear_injections();
-    if !told {
+    // Whoever still waits has asked again meanwhile.
+    let waits = locked(&hits).is_some_and(|(first, last): (Instant, Instant)| last - first > OUTAGE / 2);
+    if !told && waits {
         *locked(&progress.silent) = Some(format!("no condition names {} while it fails", at.operation()));
     }
 }

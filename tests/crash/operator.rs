@@ -1,6 +1,7 @@
 //! The operator's process: started, killed, started again.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -41,6 +42,17 @@ fn build() -> &'static (PathBuf, String) {
 /// Tells one build from another.
 pub(crate) fn digest() -> &'static str {
     &build().1
+}
+
+/// The process group of all operators. Its leader waits for the end of this process, however that comes, and then ends the group.
+fn group() -> i32 {
+    static LEADER: OnceLock<Mutex<Child>> = OnceLock::new();
+    let leader = LEADER.get_or_init(|| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP INT TERM; cat >/dev/null; kill -KILL 0"]).stdin(Stdio::piped()).process_group(0);
+        Mutex::new(command.spawn().expect("a shell"))
+    });
+    i32::try_from(locked(leader).id()).expect("a process id")
 }
 
 pub(crate) struct Operator {
@@ -94,7 +106,7 @@ impl Operator {
         let log = File::options().create(true).append(true).open(self.directory.join("log")).expect("a log");
         *locked(&self.begun) = self.log().len();
         let mut command = Command::new(&build().0);
-        command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(group());
         command.envs(self.arguments.iter().map(|(name, value)| (name, value)));
         *locked(&self.child) = Some(command.spawn().expect("the operator starts"));
     }

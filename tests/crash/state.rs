@@ -173,6 +173,13 @@ fn object(mut object: Value) -> Value {
     // Only who made a queue knows since when it is there.
     if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
         status.remove("createdAt");
+        // Told by whoever narrowed access, and only for a while.
+        if let Some(access) = status.get_mut("access").and_then(Value::as_object_mut) {
+            access.remove("cachedDataKeysUntil");
+            if access.is_empty() {
+                status.remove("access");
+            }
+        }
         // Absent is the same as none.
         if status.get("accessRevision") == Some(&json!(0)) {
             status.remove("accessRevision");
