@@ -100,6 +100,9 @@ pub struct QueueKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub key_state: Option<String>,
+    /// When KMS was found to hold the key no longer: messages under it cannot be read any more, and its queues move to another key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Time>,
     /// Written before the key is made, so that a crash leaves no second one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation: Option<Creation>,

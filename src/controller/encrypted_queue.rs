@@ -166,6 +166,12 @@ impl<'a> Pass<'a> {
                 self.ctx.events.reason(self.object, Reason::PrincipalDeleted, &note);
             }
         }
+        if let QueueAction::RecordKeys { previous, .. } = action {
+            let known = self.object.status.iter().flat_map(|status| &status.previous_keys).map(|known| &known.arn).collect::<Vec<_>>();
+            for lost in previous.iter().filter(|previous| previous.is_lost() && !known.contains(&&previous.arn)) {
+                self.ctx.events.reason(self.object, Reason::KeyLost, &lost.said_lost());
+            }
+        }
         if !action.writes_aws() {
             return;
         }

@@ -275,7 +275,7 @@ impl Listener<QueueKey> for Ears {
             name.clone(),
             &(
                 status.and_then(|s| Some((s.arn.clone()?, s.alias.clone(), s.released_queues.clone()))),
-                status.map(|s| s.deleted_principals.clone()),
+                status.map(|s| (s.deleted_principals.clone(), s.lost_at.as_ref().map(|at| at.0))),
                 users,
                 ready,
                 key.metadata.deletion_timestamp.is_some(),

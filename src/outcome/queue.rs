@@ -9,6 +9,7 @@ use crate::api::encrypted_queue::{AccessStatus, EncryptedQueueStatus, KeyReferen
 use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::{DesiredQueue, QueueSide, Violation, cost};
+use crate::plan::observed::PreviousKeyRecord;
 use crate::plan::queue::applied_sha256;
 use crate::plan::state::QueueState;
 use crate::plan::{Hold, ObservedQueue, deleted};
@@ -43,6 +44,7 @@ fn condition_of(reason: Reason) -> &'static str {
         | Reason::KeyConflict
         | Reason::AmbiguousOwnership
         | Reason::KeyUnusable
+        | Reason::KeyLost
         | Reason::PrincipalInvalid
         | Reason::RotationsUsedUp => types::KEY_READY,
         Reason::AwaitingApproval | Reason::PrincipalDeleted => types::ACCESS_IN_SYNC,
@@ -187,7 +189,7 @@ impl QueuePass<'_> {
             _ if type_ == types::KEY_READY && !self.granted() => {
                 Finding::unknown(type_, Reason::WaitingForKey, "the key does not grant the declared access yet")
             }
-            _ if type_ == types::KEY_READY => self.key_usable().unwrap_or_else(|| Finding::of(type_, fine, message)),
+            _ if type_ == types::KEY_READY => self.key_usable().unwrap_or_else(|| Finding::of(type_, fine, self.with_lost(message))),
             _ if type_ == types::ACCESS_IN_SYNC => self.access(message),
             _ => Finding::of(type_, fine, message),
         }
@@ -197,6 +199,12 @@ impl QueuePass<'_> {
     fn key_usable(&self) -> Option<Finding> {
         let (reason, message) = self.observed.key.as_ref()?.not_ready.as_ref()?;
         (*reason == Reason::KeyUnusable).then(|| Finding::of(types::KEY_READY, *reason, message))
+    }
+
+    /// What nobody can mend: messages under a key that is gone.
+    fn with_lost(&self, message: &str) -> String {
+        let lost = self.observed.previous_keys.iter().filter(|previous| previous.is_lost()).map(PreviousKeyRecord::said_lost);
+        std::iter::once(message.to_owned()).chain(lost).collect::<Vec<_>>().join("; ")
     }
 
     fn access(&self, message: &str) -> Finding {

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::action::{KeyAction, QueueAction};
 use super::deleted;
-use super::observed::{FoundKey, NextKeyRecord, NonceRecord, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
+use super::observed::{FoundKey, KeyEvidence, LastUse, NextKeyRecord, NonceRecord, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
 use super::state::{Attributes, KeyLifecycle, KeyMetadata, KeyState, QueueState, RotationState};
 use crate::api::queue_key::KeyUser;
 
@@ -38,6 +38,10 @@ pub enum KeyEffect {
     ByAlias(Option<FoundKey>),
     /// Keys with this object's tags.
     ByTags(Vec<FoundKey>),
+    /// What tells whether keys are needed.
+    Evidence(Vec<KeyEvidence>),
+    /// The key's last use.
+    LastUse(LastUse),
     /// The nonce that is now in status.
     Nonce(NonceRecord),
     /// The new key.
@@ -141,8 +145,8 @@ impl ObservedKey {
         (self.state, self.check) = (Seen::NotRead, true);
         if let (KeyAction::CreateKey { .. }, Some(nonce)) = (action, &mut self.nonce) {
             nonce.fresh = false;
-            self.by_tags = Seen::NotRead;
         }
+        (self.by_alias, self.by_tags, self.evidence) = (Seen::NotRead, Seen::NotRead, Seen::NotRead);
         if let KeyAction::RotateKeyOnDemand { .. } = action {
             self.rotation_start_is_fresh = false;
             self.rotations = Seen::NotRead;
@@ -155,6 +159,8 @@ impl ObservedKey {
             KeyEffect::Done => self.note_done(action, now),
             KeyEffect::ByAlias(found) => self.by_alias = Seen::answer(found),
             KeyEffect::ByTags(found) => self.by_tags = Seen::Present(found),
+            KeyEffect::Evidence(evidence) => self.evidence = Seen::Present(evidence),
+            KeyEffect::LastUse(last_use) => self.last_use = Seen::Present(last_use),
             KeyEffect::Nonce(nonce) => {
                 self.nonce = Some(nonce);
                 self.by_tags = Seen::NotRead;
@@ -211,6 +217,9 @@ impl ObservedKey {
                 self.rotations_on_demand += i32::from(*rotated);
             }
             _ => {}
+        }
+        if let (KeyAction::ScheduleKeyDeletion { id, .. }, Seen::Present(found)) = (action, &mut self.by_tags) {
+            found.iter_mut().filter(|key| key.metadata.id == *id).for_each(|key| key.metadata.lifecycle = KeyLifecycle::PendingDeletion);
         }
         let Seen::Present(state) = &mut self.state else { return };
         match action {

@@ -12,12 +12,19 @@ use crate::policy::access::{Capability, QueueAccess};
 use crate::policy::queue_policy::QueueKind;
 
 /// `SetQueueAttributes` takes up to 60 s to spread (SQS API reference); producers keep the old key for twice as long.
-const SPREAD: SignedDuration = SignedDuration::from_secs(120);
+pub(super) const SPREAD: SignedDuration = SignedDuration::from_secs(120);
 
 impl ObservedQueue {
     /// The key that the queue is still under, if that is not the one it should be under.
     pub fn leaves(&self, desired: &DesiredQueue) -> Option<&CurrentKey> {
         self.current_key.as_ref().filter(|current| current.name != desired.key_name && self.source_url.is_some())
+    }
+}
+
+impl ObservedQueue {
+    /// Whether KMS holds the key no longer that the queue is under: nothing is waited for on its account.
+    pub(super) fn lost(&self, current: &CurrentKey) -> bool {
+        self.other_keys.iter().any(|key| key.name == current.name && key.lost)
     }
 }
 
@@ -34,6 +41,9 @@ pub(super) fn stage(desired: &DesiredQueue, observed: &ObservedQueue, current: &
     let stays = |next| Stage::Stays(current.clone(), next);
     if !granted {
         return stays(None);
+    }
+    if observed.lost(current) {
+        return Stage::Moves;
     }
     let grants_sha256 = desired.access.sha256();
     let next = observed.next_key.as_ref().filter(|next| next.name == desired.key_name && next.grants_sha256 == grants_sha256);
@@ -60,7 +70,8 @@ pub(super) fn moved(desired: &DesiredQueue, observed: &ObservedQueue, current: &
         return None;
     }
     let old = PreviousKeyRecord {
-        name: Some(current.name.clone()),
+        // Of a lost key the QueueKey ends; what remains is that messages under it cannot be read.
+        name: Some(current.name.clone()).filter(|_| !observed.lost(current)),
         arn: current.arn.clone().unwrap_or_default(),
         managed: true,
         switched_at: now,

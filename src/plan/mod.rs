@@ -4,10 +4,13 @@
 //! [`action::Hold`], is left. A value that is not known yet (a new key's ARN) ends a batch.
 
 pub mod action;
+mod creation;
 pub mod deleted;
 pub mod effect;
+mod extra;
 pub mod grants;
 pub mod key;
+mod lost;
 mod migration;
 pub mod objects;
 pub mod observed;

@@ -55,6 +55,7 @@ pub fn observed_key_object(key: &QueueKey, queue: &EncryptedQueue) -> ObservedKe
         deletion_policy: key.spec.deletion_policy,
         name: key.metadata.name.clone().unwrap_or_default(),
         shared: key.spec.scope == KeyScope::Tenant,
+        lost: status.is_some_and(|s| s.lost_at.is_some()),
         arn: status.and_then(|s| s.arn.clone()),
         releases: arns.is_some_and(|(arn, _)| status.is_some_and(|s| s.released_queues.iter().any(|released| released.arn == arn.as_str()))),
         holds: user.map(|user| user.grants_sha256.clone()),

@@ -125,7 +125,8 @@ struct Usable {
 fn usable(desired: &DesiredQueue, observed: &ObservedQueue) -> Usable {
     let (key, mut desired) = (observed.key.as_ref(), desired.clone());
     // While it moves, the key it is under and the key it moves to.
-    let current = observed.leaves(&desired).map(|current| observed.other_keys.iter().find(|key| key.name == current.name));
+    let current = observed.leaves(&desired).filter(|current| !observed.lost(current));
+    let current = current.map(|current| observed.other_keys.iter().find(|key| key.name == current.name));
     let holds = |access: &QueueAccess| {
         let sha256 = access.sha256();
         let of = |key: Option<&ObservedKeyObject>| key.and_then(|key| key.holds.as_deref()) == Some(sha256.as_str());
@@ -184,10 +185,13 @@ fn waiting_for_key(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAct
         }
         return QueueAction::Hold(Hold::new(Reason::AwaitingApproval, message));
     }
+    let lost = observed.leaves(desired).filter(|current| observed.lost(current)).map_or_else(String::new, |current| {
+        format!("KMS holds key {} no longer, and messages under it cannot be read any more; ", current.arn.as_deref().unwrap_or(&current.name))
+    });
     QueueAction::Hold(match observed.key.as_ref().and_then(|key| key.not_ready.as_ref()) {
-        Some((reason, message)) if reason.class() == Class::Stalled => Hold::new(*reason, format!("QueueKey {name}: {message}")),
-        Some((_, message)) => Hold::new(Reason::WaitingForKey, format!("QueueKey {name} does not grant this queue's access yet: {message}")),
-        None => Hold::new(Reason::WaitingForKey, format!("QueueKey {name} does not grant this queue's access yet")),
+        Some((reason, message)) if reason.class() == Class::Stalled => Hold::new(*reason, format!("{lost}QueueKey {name}: {message}")),
+        Some((_, message)) => Hold::new(Reason::WaitingForKey, format!("{lost}QueueKey {name} does not grant this queue's access yet: {message}")),
+        None => Hold::new(Reason::WaitingForKey, format!("{lost}QueueKey {name} does not grant this queue's access yet")),
     })
 }
 

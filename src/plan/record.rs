@@ -88,6 +88,8 @@ impl ObservedKey {
             approval: status.approval.as_ref().map(|approval| approval.name.clone()),
             applied_sha256: status.applied_sha256.clone(),
             applied_tag_keys: status.applied_tag_keys.clone(),
+            lost: status.lost_at.is_some(),
+            retirement: status.retirement.as_ref().and_then(|retirement| Some((retirement.since.as_ref()?.0, retirement.decrypt_until.as_ref()?.0))),
             rotation_period_days: rotation.period_days,
             rotation_served: rotation.requested_at.map(|time| time.0),
             rotation_serving: rotation.serving.map(|time| time.0),
