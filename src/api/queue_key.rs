@@ -92,6 +92,10 @@ pub struct QueueKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub arn: Option<String>,
+    /// Hash of keyId, arn and creation.nonce, written with them: if somebody edits one, nothing goes by it before the key itself was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::sha256)]
+    pub key_sha256: Option<String>,
     /// Alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

@@ -79,7 +79,7 @@ pub fn plan_key(desired: &DesiredKey, observed: &ObservedKey, window: SearchWind
         return vec![KeyAction::RecordUsers { users: users.clone(), access_revision: observed.access_revision + 1, approval: None }];
     }
     let is_applied = |recorded: &String| *recorded == hash(desired, &held, observed, &nonce.nonce);
-    let recorded = !observed.check && !observed.lost && observed.applied_sha256.as_ref().is_some_and(is_applied);
+    let recorded = !observed.check && observed.genuine && !observed.lost && observed.applied_sha256.as_ref().is_some_and(is_applied);
     if recorded && same_users(&users_after(desired, &held, &observed.users), &observed.users) {
         return last(desired, &held, observed, id, window, now);
     }

@@ -27,7 +27,7 @@ pub(super) fn find<'a>(desired: &DesiredKey, held: &Held, observed: &'a Observed
     let is_here = observed.arn.as_ref() == Some(&desired.place.key_arn(id));
     match &observed.state {
         Seen::Present(state) if owner_tags_match(&state.tags, &desired.tags) => {
-            let same = is_here && state.metadata.id == *id && nonce_of(state).is_none_or(|own| *own == nonce.nonce);
+            let same = is_here && observed.genuine && state.metadata.id == *id && nonce_of(state).is_none_or(|own| *own == nonce.nonce);
             if same { Found::Key(state) } else { Found::Not(record(desired, held, observed)) }
         }
         Seen::Present(state) if is_here && state.metadata.id == *id && bears_name(state, nonce) => {

@@ -56,7 +56,7 @@ pub struct ObservedQueue {
     pub applied_sha256: Option<String>,
     /// Tag keys that were last applied, from status.
     pub applied_tag_keys: Vec<String>,
-    /// URLs, from status.
+    /// URL of the queue, from status; empty: what status says of it contradicts itself.
     pub source_url: Option<String>,
     /// URL of the dead-letter queue, from status.
     pub dead_letter_url: Option<String>,
@@ -268,6 +268,8 @@ pub struct ObservedKey {
     pub by_tags: Seen<Vec<FoundKey>>,
     /// What tells which of them are needed.
     pub evidence: Seen<Vec<KeyEvidence>>,
+    /// Whether id, ARN and nonce are as they were recorded, so that nobody edited them.
+    pub genuine: bool,
     /// Whether the key is on record as lost.
     pub lost: bool,
     /// Since when its queues are under other keys, and until when messages under it may live, from status.

@@ -9,6 +9,7 @@ use super::deleted;
 use super::grants::is_to;
 use super::migration::{self, Stage};
 use super::observed::{ObservedKeyObject, ObservedQueue, Seen};
+use super::record::is_url_of;
 use super::state::{Attributes, QueueState, Tags};
 use super::teardown::ends_otherwise;
 use crate::api::Reason;
@@ -55,7 +56,11 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     let Some(key_arn) = key.and_then(|key| key.arn.as_deref()) else { return vec![waiting_for_key(desired, observed)] };
     let usable = usable(desired, observed);
     let (desired, granted) = (&usable.desired, usable.granted);
-    if granted && !observed.check && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn)) {
+    if granted
+        && !observed.check
+        && records_its_queues(desired, observed)
+        && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn))
+    {
         return migration::upkeep(desired, observed, now).map_or_else(|| settle(observed, now), |action| vec![action]);
     }
     if not_read(desired, observed) {
@@ -92,12 +97,21 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     next.map_or_else(|| settle(observed, now), |action| vec![action])
 }
 
+/// Whether the URLs in status, which anyone may have edited, are those of the declared queues.
+fn records_its_queues(desired: &DesiredQueue, observed: &ObservedQueue) -> bool {
+    let of = |side: &QueueSide, url: &Option<String>| url.as_ref().is_some_and(|url| is_url_of(url, &side.arn));
+    of(&desired.source, &observed.source_url) && desired.dead_letter.as_ref().is_none_or(|side| of(side, &observed.dead_letter_url))
+}
+
 fn not_read(desired: &DesiredQueue, observed: &ObservedQueue) -> bool {
     observed.source == Seen::NotRead || (desired.dead_letter.is_some() && observed.dead_letter == Seen::NotRead)
 }
 
 fn read(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAction {
-    let locate = |side: &QueueSide, url: &Option<String>| QueueLocator { name: side.arn.name().to_owned(), url: url.clone() };
+    let locate = |side: &QueueSide, url: &Option<String>| QueueLocator {
+        name: side.arn.name().to_owned(),
+        url: url.clone().filter(|url| is_url_of(url, &side.arn)),
+    };
     QueueAction::ReadQueues {
         source: locate(&desired.source, &observed.source_url),
         dead_letter: desired.dead_letter.as_ref().map(|side| locate(side, &observed.dead_letter_url)),

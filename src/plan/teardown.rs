@@ -10,6 +10,7 @@ use super::lost::{self, Found};
 use super::migration::SPREAD;
 use super::observed::{LastUse, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
 use super::queue::{forget_first, parsed_policy, revokes};
+use super::record::is_url_of;
 use super::state::{KeyLifecycle, QueueState, Tags};
 use crate::api::labels::{DELETE_NON_EMPTY, TAG_RELEASED};
 use crate::api::sensitivity_tier::Others;
@@ -133,7 +134,8 @@ pub fn plan_kept_queue(kept: &KeptQueue, observed: &ObservedQueue) -> Vec<QueueA
         return Vec::new();
     }
     if observed.source == Seen::NotRead || (kept.dead_letter_queue.is_some() && observed.dead_letter == Seen::NotRead) {
-        let locate = |arn: &QueueArn, url: &Option<String>| QueueLocator { name: arn.name().to_owned(), url: url.clone() };
+        let locate =
+            |arn: &QueueArn, url: &Option<String>| QueueLocator { name: arn.name().to_owned(), url: url.clone().filter(|url| is_url_of(url, arn)) };
         return vec![QueueAction::ReadQueues {
             source: locate(&kept.queue, &observed.source_url),
             dead_letter: kept.dead_letter_queue.as_ref().map(|arn| locate(arn, &observed.dead_letter_url)),

@@ -2,6 +2,7 @@
 
 mod faults;
 mod judged;
+mod records;
 mod refused;
 mod tightened;
 mod upkeep;

@@ -9,6 +9,7 @@ mod kept;
 mod key;
 mod lost;
 mod migration;
+mod record;
 mod released;
 mod rotation;
 mod update;
