@@ -9,6 +9,7 @@ use crate::api::queue_key::NamespacedName;
 use crate::api::sensitivity_tier::{Approval, KeyScope};
 use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
 use crate::names::QueueArn;
+use crate::plan::record::is_lost;
 
 /// Namespace and name of a queue's object.
 pub fn object_name(queue: &EncryptedQueue) -> NamespacedName {
@@ -89,7 +90,9 @@ pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &Sensi
     let newest = keys.iter().map(|(generation, _)| *generation).max().unwrap_or(1);
     // A recorded key of another identity is being left.
     let recorded = object.status.as_ref().and_then(|status| status.key.as_ref()).and_then(|key| identity.generation_of(&key.name));
-    let has_room = |wanted: u32| !keys.iter().any(|(generation, key)| *generation == wanted && (is_lost(key) || has_no_room_for(key, object)));
+    let has_room = |wanted: u32| {
+        !keys.iter().any(|(generation, key)| *generation == wanted && (key.status.as_ref().is_some_and(is_lost) || has_no_room_for(key, object)))
+    };
     // Who finds their key full goes to the newest with the others, and only past that to another.
     [recorded.unwrap_or(newest), newest].into_iter().find(|generation| has_room(*generation)).unwrap_or(newest + 1)
 }
@@ -101,10 +104,6 @@ pub fn leaves_approval<'a>(object: &EncryptedQueue, key: Option<&QueueKey>, tier
     let Some(key) = key else { return true };
     let left = &key.spec.sensitivity_tier;
     *left != object.spec.sensitivity_tier && tier(left).is_none_or(|tier| tier.spec.approval == Approval::OnWidening)
-}
-
-fn is_lost(key: &QueueKey) -> bool {
-    key.status.as_ref().is_some_and(|status| status.lost_at.is_some())
 }
 
 fn has_no_room_for(key: &QueueKey, object: &EncryptedQueue) -> bool {

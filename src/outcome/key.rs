@@ -11,7 +11,7 @@ use crate::desired::DesiredKey;
 use crate::plan::deleted::is_of;
 use crate::plan::grants::held;
 use crate::plan::key::applied_sha256;
-use crate::plan::{ObservedKey, Seen};
+use crate::plan::{ObservedKey, Seen, record};
 use crate::policy::access::{Capability, Principal};
 
 /// What a pass over a key knows at its end.
@@ -33,6 +33,11 @@ pub struct KeyPass<'a> {
 fn next_rotation(said: Option<Timestamp>, found: Option<Timestamp>) -> Option<Timestamp> {
     let found = Timestamp::from_second(found?.as_second()).ok()?;
     said.filter(|said| said.duration_since(found).abs() < SignedDuration::from_hours(24)).or(Some(found))
+}
+
+/// As status keeps it.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn condition_of(reason: Reason) -> &'static str {
@@ -67,10 +72,13 @@ impl KeyPass<'_> {
             status.creation = None;
         }
         status.applied_sha256 = self.applied(complete);
-        match (&self.observed.state, self.end) {
-            (Seen::Present(_), _) => status.lost_at = None,
-            (_, End::Held(hold)) if hold.reason == Reason::KeyLost => status.lost_at = status.lost_at.or(Some(Time(now))),
-            _ => {}
+        if self.observed.genuine {
+            match (&self.observed.state, self.end) {
+                (Seen::Present(_), _) => status.lost_at = None,
+                (_, End::Held(hold)) if hold.reason == Reason::KeyLost => status.lost_at = status.lost_at.or(Some(Time(whole_seconds(now)))),
+                _ => {}
+            }
+            record::seal(&mut status);
         }
         if let Some(state) = self.observed.state.present() {
             status.key_state = Some(state.metadata.lifecycle.as_str().to_owned());

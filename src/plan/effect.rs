@@ -256,7 +256,7 @@ impl ObservedKey {
     fn note_recorded(&mut self, id: &str, arn: &str, nonce: &str, users: &[KeyUser], now: Timestamp) {
         self.key_id = Some(id.to_owned());
         self.arn = Some(arn.to_owned());
-        self.genuine = true;
+        (self.genuine, self.lost) = (true, false);
         self.users = users.to_vec();
         let started_at = self.nonce.as_ref().map_or(now, |nonce| nonce.started_at);
         self.nonce = Some(NonceRecord { nonce: nonce.to_owned(), started_at, fresh: false });

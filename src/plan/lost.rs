@@ -106,12 +106,12 @@ fn read(observed: &ObservedKey, id: &String) -> KeyAction {
 fn missing(observed: &ObservedKey, id: &str) -> Hold {
     let arn = observed.arn.as_deref().unwrap_or(id);
     match &observed.state {
-        Seen::Absent => {
+        Seen::Absent if observed.genuine => {
             let message = format!("key {arn} no longer exists in KMS: messages under it cannot be read any more, and its queues move to another key");
             Hold::new(Reason::KeyLost, message)
         }
         state => {
-            let owner = state.present().map_or_else(|| "is in another account or Region".to_owned(), |state| said_owner(&state.tags));
+            let owner = state.present().map_or_else(|| "is not there, or not in this account and Region".to_owned(), |state| said_owner(&state.tags));
             let way_out = "give the right key this object's tags and alias, or delete the QueueKey: its queues make it again";
             Hold::new(Reason::KeyConflict, format!("status names key {arn}, which {owner}, and no key has this object's alias or tags; {way_out}"))
         }

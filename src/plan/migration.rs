@@ -37,12 +37,12 @@ pub(super) enum Stage {
 }
 
 /// What the queue's key should be now; `granted`: both keys' policies hold its grants.
-pub(super) fn stage(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, granted: bool, now: Timestamp) -> Stage {
+pub(super) fn stage(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, key_arn: &str, granted: bool, now: Timestamp) -> Stage {
     let stays = |next| Stage::Stays(current.clone(), next);
     if !granted {
         return stays(None);
     }
-    if observed.lost(current) {
+    if observed.lost(current) || are_under(desired, observed, key_arn) {
         return Stage::Moves;
     }
     let grants_sha256 = desired.access.sha256();
@@ -60,13 +60,18 @@ pub(super) fn stage(desired: &DesiredQueue, observed: &ObservedQueue, current: &
     Stage::Moves
 }
 
-/// Once both queues are under the new key: what is on record of the old one.
-pub(super) fn moved(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, key_arn: &str, now: Timestamp) -> Option<QueueAction> {
+/// Whether all its queues were seen under a key, whatever status says.
+pub(super) fn are_under(desired: &DesiredQueue, observed: &ObservedQueue, key_arn: &str) -> bool {
     let is_under = |which: QueueKind| {
         let found = observed.queue(which).present();
         side(desired, which).is_none() || found.is_some_and(|found| found.attributes.get(KMS_KEY).is_some_and(|arn| arn == key_arn))
     };
-    if !is_under(QueueKind::Source) || !is_under(QueueKind::DeadLetter) {
+    is_under(QueueKind::Source) && is_under(QueueKind::DeadLetter)
+}
+
+/// Once both queues are under the new key: what is on record of the old one.
+pub(super) fn moved(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, key_arn: &str, now: Timestamp) -> Option<QueueAction> {
+    if !are_under(desired, observed, key_arn) {
         return None;
     }
     let old = PreviousKeyRecord {
@@ -79,7 +84,9 @@ pub(super) fn moved(desired: &DesiredQueue, observed: &ObservedQueue, current: &
     };
     let mut previous = observed.previous_keys.clone();
     previous.retain(|previous| previous.arn != old.arn && previous.arn != key_arn);
-    previous.push(old);
+    if old.arn != key_arn {
+        previous.push(old);
+    }
     let now_current = CurrentKey { name: desired.key_name.clone(), arn: Some(key_arn.to_owned()) };
     Some(QueueAction::RecordKeys { current: now_current, previous })
 }

@@ -21,6 +21,7 @@ mod released;
 pub mod render;
 mod rotation;
 pub mod state;
+mod stripped;
 pub mod teardown;
 
 pub use action::{Hold, KeyAction, QueueAction, QueueLocator};

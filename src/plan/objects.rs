@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::action::QueueLocator;
 use super::migration::needed_of_previous;
 use super::observed::{ObservedKey, ObservedKeyObject, ObservedQueue};
-use super::record::{is_genuine, is_url_of};
+use super::record::{is_genuine, is_lost, is_url_of};
 use super::teardown::{EndingQueue, KeptQueue};
 use crate::api::conditions::types;
 use crate::api::encrypted_queue::QueueReference;
@@ -56,7 +56,7 @@ pub fn observed_key_object(key: &QueueKey, queue: &EncryptedQueue) -> ObservedKe
         deletion_policy: key.spec.deletion_policy,
         name: key.metadata.name.clone().unwrap_or_default(),
         shared: key.spec.scope == KeyScope::Tenant,
-        lost: status.is_some_and(|s| s.lost_at.is_some()),
+        lost: status.is_some_and(is_lost),
         arn: status.filter(|s| is_genuine(s)).and_then(|s| s.arn.clone()),
         releases: arns.is_some_and(|(arn, _)| status.is_some_and(|s| s.released_queues.iter().any(|released| released.arn == arn.as_str()))),
         holds: user.map(|user| user.grants_sha256.clone()),

@@ -11,6 +11,7 @@ use super::migration::{self, Stage};
 use super::observed::{ObservedKeyObject, ObservedQueue, Seen};
 use super::record::is_url_of;
 use super::state::{Attributes, QueueState, Tags};
+use super::stripped;
 use super::teardown::ends_otherwise;
 use crate::api::Reason;
 use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT};
@@ -58,6 +59,7 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     let (desired, granted) = (&usable.desired, usable.granted);
     if granted
         && !observed.check
+        && observed.leaves(desired).is_none()
         && records_its_queues(desired, observed)
         && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn))
     {
@@ -65,6 +67,10 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
     }
     if not_read(desired, observed) {
         return vec![read(desired, observed)];
+    }
+    let retag = stripped::retag(&desired.tags, observed);
+    if !retag.is_empty() {
+        return forget_first(retag, observed);
     }
     if let Some(conflict) = conflict(desired, observed) {
         return vec![QueueAction::Hold(conflict)];
@@ -74,7 +80,7 @@ pub fn plan_queue(desired: &DesiredQueue, observed: &ObservedQueue, now: Timesta
         return vec![QueueAction::Hold(deleted::hold_until_recorded(desired, &not_on_record))];
     }
     let current = observed.leaves(desired);
-    let (key_arn, next) = match current.map(|current| migration::stage(desired, observed, current, granted, now)) {
+    let (key_arn, next) = match current.map(|current| migration::stage(desired, observed, current, key_arn, granted, now)) {
         Some(Stage::Stays(current, next)) => (current.arn, next),
         Some(Stage::Moves) | None => (Some(key_arn.to_owned()), None),
     };
@@ -139,7 +145,9 @@ struct Usable {
 fn usable(desired: &DesiredQueue, observed: &ObservedQueue) -> Usable {
     let (key, mut desired) = (observed.key.as_ref(), desired.clone());
     // While it moves, the key it is under and the key it moves to.
-    let current = observed.leaves(&desired).filter(|current| !observed.lost(current));
+    let is_there = |arn: &str| migration::are_under(&desired, observed, arn);
+    let moved = key.and_then(|key| key.arn.as_deref()).is_some_and(is_there);
+    let current = observed.leaves(&desired).filter(|current| !moved && !observed.lost(current));
     let current = current.map(|current| observed.other_keys.iter().find(|key| key.name == current.name));
     let holds = |access: &QueueAccess| {
         let sha256 = access.sha256();
@@ -262,10 +270,10 @@ fn conflict(desired: &DesiredQueue, observed: &ObservedQueue) -> Option<Hold> {
 }
 
 fn conflict_message(name: &str, tags: &Tags) -> String {
-    let field = "choose another spec.queue.name";
+    let field = "choose another spec.queue.name, or, if it is this object's, give it its tags encryptedqueue.dev/… back";
     match (tags.get(TAG_OBJECT), tags.get(TAG_CLUSTER)) {
         (Some(object), Some(cluster)) => format!("queue {name} belongs to {object} of cluster {cluster}; {field}"),
-        _ => format!("queue {name} exists and is not managed by this operator; {field}, or delete the queue if nothing needs it"),
+        _ => format!("queue {name} exists and is not managed by this operator; {field}; or delete the queue if nothing needs it"),
     }
 }
 

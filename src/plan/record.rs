@@ -117,12 +117,17 @@ impl ObservedKey {
 /// Hash of which key it is.
 fn key_sha256(status: &QueueKeyStatus) -> Option<String> {
     let nonce = status.creation.as_ref().map(|creation| &creation.nonce);
-    Some(sha256_hex(&serde_json::json!([status.key_id.as_ref()?, status.arn.as_ref()?, nonce]).to_string()))
+    Some(sha256_hex(&serde_json::json!([status.key_id.as_ref()?, status.arn.as_ref()?, nonce, status.lost_at]).to_string()))
 }
 
 /// Notes that status names the right key.
 pub fn seal(status: &mut QueueKeyStatus) {
     status.key_sha256 = key_sha256(status);
+}
+
+/// Whether status says that KMS holds the key no longer, and nobody but the operator wrote so.
+pub fn is_lost(status: &QueueKeyStatus) -> bool {
+    status.lost_at.is_some() && is_genuine(status)
 }
 
 /// Whether status names a key as it was recorded.
@@ -148,6 +153,7 @@ pub fn record(status: &mut QueueKeyStatus, action: &KeyAction, now: Timestamp) {
             let started_at = status.creation.as_ref().map_or(Time(now), |creation| creation.started_at.clone());
             status.creation = Some(Creation { nonce: nonce.clone(), started_at });
             (status.key_id, status.arn) = (Some(id.clone()), Some(arn.clone()));
+            status.lost_at = None;
             seal(status);
             status.users.clone_from(users);
             note_approval(status, approval.as_ref(), now);

@@ -12,6 +12,7 @@ use super::observed::{LastUse, ObservedKey, ObservedKeyObject, ObservedQueue, Se
 use super::queue::{forget_first, parsed_policy, revokes};
 use super::record::is_url_of;
 use super::state::{KeyLifecycle, QueueState, Tags};
+use super::stripped;
 use crate::api::labels::{DELETE_NON_EMPTY, TAG_RELEASED};
 use crate::api::sensitivity_tier::Others;
 use crate::api::{DeletionPolicy, Reason};
@@ -47,6 +48,10 @@ pub fn plan_queue_end(ending: &EndingQueue, observed: &ObservedQueue, now: Times
     }
     if let (Some(source), Seen::NotRead) = (&ending.source, &observed.source) {
         return vec![QueueAction::ReadQueues { source: source.clone(), dead_letter: ending.dead_letter.clone() }];
+    }
+    let retag = stripped::retag(&ending.owner, observed);
+    if !retag.is_empty() {
+        return retag;
     }
     let ours = |which| observed.queue(which).present().filter(|queue| owner_tags_match(&queue.tags, &ending.owner)).map(|queue| (which, queue));
     let queues: Vec<(QueueKind, &QueueState)> = [QueueKind::Source, QueueKind::DeadLetter].into_iter().filter_map(ours).collect();
