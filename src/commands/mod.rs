@@ -6,3 +6,4 @@ pub mod explain;
 pub mod plan;
 mod pod_identity;
 pub mod run;
+mod selector;

@@ -9,6 +9,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
 use super::apply_key::KeyApplier;
+use super::claim::Standing;
 use super::context::Context;
 use super::principals::refused_principals;
 use super::resolve::resolve_key;
@@ -34,6 +35,10 @@ pub(super) async fn reconcile(object: Arc<QueueKey>, ctx: Arc<Context>) -> Resul
         let message = format!("Tenant {} does not exist; the key stays as it is", object.spec.tenant);
         return tell(&ctx, &object, None, &observed_key(&ctx, &object), &End::Held(Hold::new(Reason::TenantNotFound, message))).await;
     };
+    let _within = ctx.claims.enter(&object.spec.tenant).await;
+    if ctx.claims.standing(&tenant) != Standing::Ours {
+        return Ok((ReconcileResult::Held, Action::await_change()));
+    }
     let desired = match resolve_key(&ctx, &object, &tenant).await {
         Ok(desired) => desired,
         Err(error) => {

@@ -28,7 +28,8 @@ where
     // What somebody added by hand is theirs for an apply, and stays.
     let Some(added) = added(&written, status) else { return Ok(written) };
     let patch = json!({"metadata": {"uid": object.uid(), "resourceVersion": written.resource_version()}, "status": added});
-    api.patch_status(&object.name_any(), &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }, &Patch::Merge(&patch)).await
+    api.patch_status(&object.name_any(), &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }, &Patch::Merge(&patch))
+        .await
 }
 
 /// A merge patch that takes away the fields of the written object's status that are not in `status`; none: there are no such fields.
@@ -47,6 +48,12 @@ pub(super) async fn write_queue_status(ctx: &Context, object: &EncryptedQueue, s
     let api: Api<EncryptedQueue> = Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     ctx.fresh_queues.note(apply(&api, object, status, false).await?);
     Ok(true)
+}
+
+/// Writes an EncryptedQueue's first status, unless somebody wrote the object since.
+pub(super) async fn write_first_queue_status(ctx: &Context, object: &EncryptedQueue, status: &EncryptedQueueStatus) -> kube::Result<()> {
+    let api: Api<EncryptedQueue> = Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
+    apply(&api, object, status, true).await.map(drop)
 }
 
 /// Writes a QueueKey's status, checked by resourceVersion: two writers never both go on from the same state.

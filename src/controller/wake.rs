@@ -330,12 +330,17 @@ impl Listener<Tenant> for Ears {
         let name = tenant.name_any();
         if self.0.changed("tenant", name.clone(), &intent(tenant)) {
             self.0.tenant(&name);
+            self.0.dependants(&Dependency::Tenant(name.clone()));
+        }
+        // Whose it is.
+        if self.0.changed("claim", name.clone(), &(tenant.labels(), tenant.status.as_ref().and_then(|status| status.controller.clone()))) {
+            self.0.tenant(&name);
             self.0.dependants(&Dependency::Tenant(name));
         }
     }
 
     fn deleted(&mut self, reference: &ObjectRef<Tenant>) {
-        self.0.forget(&["tenant"], &reference.name);
+        self.0.forget(&["tenant", "claim"], &reference.name);
         self.0.dependants(&Dependency::Tenant(reference.name.clone()));
     }
 }

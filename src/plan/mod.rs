@@ -10,6 +10,7 @@ pub mod effect;
 mod extra;
 pub mod grants;
 pub mod key;
+pub mod late;
 mod lost;
 mod migration;
 pub mod objects;

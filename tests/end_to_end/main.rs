@@ -5,6 +5,7 @@
 mod approval;
 mod bad_input;
 mod deleted;
+mod installs;
 mod life;
 mod migration;
 mod plan;
