@@ -12,6 +12,7 @@ use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::{DesiredQueue, QueueSide, Violation, cost, owner_tags_match};
 use crate::plan::adoption::with_found_settings;
+use crate::plan::observed::PreviousKeyRecord;
 use crate::plan::queue::applied_sha256;
 use crate::plan::state::QueueState;
 use crate::plan::{Hold, ObservedQueue, deleted};
@@ -47,6 +48,7 @@ fn condition_of(reason: Reason) -> &'static str {
         | Reason::KeyConflict
         | Reason::AmbiguousOwnership
         | Reason::KeyUnusable
+        | Reason::KeyLost
         | Reason::PrincipalInvalid
         | Reason::RotationsUsedUp => types::KEY_READY,
         Reason::AwaitingApproval | Reason::PrincipalDeleted => types::ACCESS_IN_SYNC,
@@ -201,7 +203,9 @@ impl QueuePass<'_> {
             _ if type_ == types::KEY_READY && !self.granted() => {
                 Finding::unknown(type_, Reason::WaitingForKey, "the key does not grant the declared access yet")
             }
-            _ if type_ == types::KEY_READY => self.key_usable().or_else(|| self.foreign_key()).unwrap_or_else(|| Finding::of(type_, fine, message)),
+            _ if type_ == types::KEY_READY => {
+                self.key_usable().or_else(|| self.foreign_key()).unwrap_or_else(|| Finding::of(type_, fine, self.with_lost(message)))
+            }
             _ if type_ == types::ACCESS_IN_SYNC => self.access(message),
             _ => Finding::of(type_, fine, message),
         }
@@ -229,7 +233,13 @@ impl QueuePass<'_> {
                 format!("messages may be under {arn}, which is not managed here: until {until:.0} its owner must keep it enabled, with kms:Decrypt for {readers}")
             })
             .collect();
-        (!said.is_empty()).then(|| Finding::of(types::KEY_READY, Reason::ForeignKeyUnverified, said.join("; ")))
+        (!said.is_empty()).then(|| Finding::of(types::KEY_READY, Reason::ForeignKeyUnverified, self.with_lost(&said.join("; "))))
+    }
+
+    /// What nobody can mend: messages under a key that is gone.
+    fn with_lost(&self, message: &str) -> String {
+        let lost = self.observed.previous_keys.iter().filter(|previous| previous.is_lost()).map(PreviousKeyRecord::said_lost);
+        std::iter::once(message.to_owned()).chain(lost).collect::<Vec<_>>().join("; ")
     }
 
     fn access(&self, message: &str) -> Finding {
