@@ -127,6 +127,9 @@ impl QueuePass<'_> {
         if let Some((side, found)) = desired.dead_letter.as_ref().zip(self.observed.dead_letter.present().filter(ours)) {
             status.dead_letter_queue = Some(reference(side, found));
         }
+        if desired.dead_letter.is_none() {
+            (status.dead_letter_queue, status.dead_letter_queue_unused_since) = (None, None);
+        }
         // On record before it is made, so that no crash leaves one that nobody knows of.
         if let Some(side) = desired.dead_letter.as_ref().filter(|_| self.observed.key.is_some() && !self.observed.is_adopted(desired)) {
             let about_to_be = || QueueReference { name: side.arn.name().to_owned(), url: String::new(), arn: side.arn.to_string() };

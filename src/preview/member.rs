@@ -62,17 +62,9 @@ impl Progress {
         !complete && self.rounds < MOST_ROUNDS
     }
 
-    pub(super) fn list(
-        &mut self,
-        number: usize,
-        call: Option<&'static str>,
-        change: Change,
-        text: String,
-        after_approval: bool,
-        after_settling: bool,
-    ) {
+    pub(super) fn list(&mut self, number: usize, call: Option<&'static str>, change: Change, text: String, after_approval: bool) {
         let system = if call.is_some() { System::Aws } else { System::Kubernetes };
-        self.actions.push(ActionReport { number, system, call, change, text, after_approval, after_settling });
+        self.actions.push(ActionReport { number, system, call, change, text, after_approval });
     }
 }
 
