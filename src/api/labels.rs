@@ -26,5 +26,7 @@ pub const TAG_SENSITIVITY_TIER: &str = "encryptedqueue.dev/sensitivity-tier";
 pub const TAG_NONCE: &str = "encryptedqueue.dev/nonce";
 /// AWS tag: when the queue or key was let go (RFC 3339).
 pub const TAG_RELEASED: &str = "encryptedqueue.dev/released";
+/// AWS tag, keys only: the id of the key that stands for this one, whose deletion is scheduled: it was made twice.
+pub const TAG_SUPERSEDED_BY: &str = "encryptedqueue.dev/superseded-by";
 /// Prefix of all ownership tags; tags with it that a user declares are refused.
 pub const TAG_PREFIX: &str = "encryptedqueue.dev/";

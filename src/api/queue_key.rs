@@ -92,6 +92,10 @@ pub struct QueueKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub arn: Option<String>,
+    /// Hash of keyId, arn and creation.nonce, written with them: if somebody edits one, nothing goes by it before the key itself was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::sha256)]
+    pub key_sha256: Option<String>,
     /// Alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
@@ -100,6 +104,9 @@ pub struct QueueKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub key_state: Option<String>,
+    /// When KMS was found to hold the key no longer: messages under it cannot be read any more, and its queues move to another key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Time>,
     /// Written before the key is made, so that a crash leaves no second one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation: Option<Creation>,

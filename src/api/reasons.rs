@@ -150,6 +150,8 @@ reasons! {
     AmbiguousOwnership => Stalled,
     /// The key is disabled, pending deletion or gone, and could not be brought back.
     KeyUnusable => Stalled,
+    /// KMS holds the key no longer: messages under it cannot be read any more. Its queues move to another key.
+    KeyLost => Stalled,
     /// KMS says that a principal of the policy does not exist.
     PrincipalInvalid => Stalled,
     /// A role in the policy was deleted; AWS shows its unique id instead of its name.

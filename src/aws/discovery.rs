@@ -1,5 +1,7 @@
 //! Finding keys by their tags, and telling whether a role exists.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_resourcegroupstagging::types::TagFilter;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -32,23 +34,48 @@ impl Clients {
         }
     }
 
+    /// Keys that carry all these tags and are not among those that are known, deleted ones left out. The known ones cost nothing but their place in a list
+    /// of a hundred, or of a thousand where the tag index may not be asked or knows none of them.
+    pub async fn find_other_keys(&self, tags: &Tags, known: &BTreeSet<String>) -> Result<Vec<TaggedKey>, AwsError> {
+        let indexed = match self.indexed(tags).await {
+            Ok(ids) if known.is_empty() || ids.iter().any(|id| known.contains(id)) => Some(ids),
+            Err(error) if !matches!(error.kind, Kind::AccessDenied | Kind::Unsupported | Kind::Invalid) => return Err(error),
+            Ok(_) | Err(_) => None,
+        };
+        let listed = indexed.is_none();
+        let ids = match indexed {
+            Some(ids) => ids,
+            None => self.listed().await?,
+        };
+        self.confirm(ids.into_iter().filter(|id| !known.contains(id)).collect(), tags, listed).await
+    }
+
     /// [`Clients::find_keys`] by the tag index alone: `tag:GetResources`, each key confirmed by `kms:DescribeKey` and `kms:ListResourceTags`, since the
     /// index keeps what was tagged once.
     pub async fn find_keys_by_tags(&self, tags: &Tags) -> Result<Vec<TaggedKey>, AwsError> {
+        self.confirm(self.indexed(tags).await?, tags, false).await
+    }
+
+    /// Ids of what the tag index knows by these tags.
+    async fn indexed(&self, tags: &Tags) -> Result<Vec<String>, AwsError> {
         let filters = tags.iter().map(|(key, value)| TagFilter::builder().key(key).values(value).build()).collect();
         let call = self.tagging.get_resources().resource_type_filters("kms:key").resources_per_page(100).set_tag_filters(Some(filters));
         let found = call.into_paginator().items().send().try_collect().await;
         let resources: Vec<_> = found.map_err(|error| AwsError::from_sdk("tag:GetResources", &error))?;
-        let ids = resources.iter().filter_map(|resource| Some(resource.resource_arn()?.rsplit_once(":key/")?.1.to_owned())).collect();
-        self.confirm(ids, tags, false).await
+        Ok(resources.iter().filter_map(|resource| Some(resource.resource_arn()?.rsplit_once(":key/")?.1.to_owned())).collect())
     }
 
     /// [`Clients::find_keys`] by reading the tags of every key: `kms:ListKeys`, `kms:ListResourceTags` and `kms:DescribeKey`. Keys whose tags the
     /// operator may not read are not its own.
     pub async fn find_keys_by_listing(&self, tags: &Tags) -> Result<Vec<TaggedKey>, AwsError> {
+        self.confirm(self.listed().await?, tags, true).await
+    }
+
+    /// Ids of all keys.
+    async fn listed(&self) -> Result<Vec<String>, AwsError> {
         let listed = self.kms.list_keys().limit(1000).into_paginator().items().send().try_collect().await;
         let keys: Vec<_> = listed.map_err(|error| AwsError::from_sdk("kms:ListKeys", &error))?;
-        self.confirm(keys.into_iter().filter_map(|key| key.key_id).collect(), tags, true).await
+        Ok(keys.into_iter().filter_map(|key| key.key_id).collect())
     }
 
     /// Those of `ids` that exist and carry `tags`.

@@ -40,6 +40,8 @@ pub struct KeyLastUsed {
     pub event_id: Option<String>,
     /// Since when KMS looks.
     pub tracked_since: Option<Timestamp>,
+    /// When the key was made.
+    pub created_at: Option<Timestamp>,
 }
 
 impl Clients {
@@ -102,14 +104,16 @@ impl Clients {
         match answer.map_err(|error| AwsError::from_sdk("kms:GetKeyLastUsage", &error)) {
             Ok(answer) => {
                 let tracked_since = answer.tracking_start_date.as_ref().and_then(timestamp);
+                let created_at = answer.key_creation_date.as_ref().and_then(timestamp);
                 let Some(usage) = answer.key_last_usage else {
-                    return Ok(Some(KeyLastUsed { tracked_since, ..KeyLastUsed::default() }));
+                    return Ok(Some(KeyLastUsed { tracked_since, created_at, ..KeyLastUsed::default() }));
                 };
                 Ok(Some(KeyLastUsed {
                     at: usage.timestamp.as_ref().and_then(timestamp),
                     operation: usage.operation.map(|operation| operation.as_str().to_owned()),
                     event_id: usage.cloud_trail_event_id,
                     tracked_since,
+                    created_at,
                 }))
             }
             // An emulator that does not know the call fails without a code; AWS always gives one.
@@ -118,7 +122,7 @@ impl Clients {
         }
     }
 
-    async fn key_policy(&self, id: &str) -> Result<String, AwsError> {
+    pub(super) async fn key_policy(&self, id: &str) -> Result<String, AwsError> {
         const OPERATION: &str = "kms:GetKeyPolicy";
         let answer = self.kms.get_key_policy().key_id(id).policy_name("default").send().await;
         answer.map_err(|error| AwsError::from_sdk(OPERATION, &error))?.policy.ok_or_else(|| AwsError::incomplete(OPERATION, "policy"))

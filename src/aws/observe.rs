@@ -1,10 +1,11 @@
 //! What plans ask AWS. The controller and `encrypted-queue plan` both read through here.
 
 use super::clients::Clients;
+use super::codes::Kind;
 use super::error::AwsError;
-use super::kms_read::RotationCause;
+use super::kms_read::{KeyLastUsed, RotationCause};
 use crate::plan::effect::{KeyEffect, QueueEffect};
-use crate::plan::observed::FoundKey;
+use crate::plan::observed::{FoundKey, KeyEvidence, LastUse};
 use crate::plan::state::QueueState;
 use crate::plan::{KeyAction, QueueAction, QueueLocator};
 
@@ -47,8 +48,37 @@ impl Clients {
                 let rotations = self.list_key_rotations(id).await?;
                 KeyEffect::Rotations(rotations.into_iter().filter(|r| r.cause == RotationCause::OnDemand).map(|r| r.at).collect())
             }
+            KeyAction::ReadEvidence { ids } => KeyEffect::Evidence(self.evidence(ids).await?),
+            KeyAction::ReadLastUse { id } => KeyEffect::LastUse(self.last_use(id).await?),
             KeyAction::FindQueuesUnderKey { arn } => KeyEffect::QueuesUnderKey(self.queues_under_key(arn).await?),
             _ => return Ok(None),
         }))
+    }
+
+    /// What tells whether keys are needed; every queue of the account and Region is looked at once.
+    pub async fn evidence(&self, ids: &[String]) -> Result<Vec<KeyEvidence>, AwsError> {
+        let mut found = Vec::new();
+        for id in ids {
+            let arn = self.place().key_arn(id);
+            let policy = match self.key_policy(id).await {
+                Ok(policy) => Some(policy),
+                Err(error) if matches!(error.kind, Kind::AccessDenied | Kind::NotFound) => None,
+                Err(error) => return Err(error),
+            };
+            let (queues, last_use) = tokio::try_join!(self.queues_under_key(&arn), self.last_use(id))?;
+            found.push(KeyEvidence { id: id.clone(), policy, queues, last_use });
+        }
+        Ok(found)
+    }
+
+    /// Unknown as well where the operator may not ask: what is not known is never taken for unused.
+    async fn last_use(&self, id: &str) -> Result<LastUse, AwsError> {
+        Ok(match self.key_last_used(id).await {
+            Ok(Some(KeyLastUsed { at: Some(at), operation, .. })) => LastUse::At { at, operation: operation.unwrap_or_default() },
+            Ok(Some(KeyLastUsed { tracked_since: Some(since), created_at: Some(created), .. })) if since <= created => LastUse::Never,
+            Ok(_) => LastUse::Unknown,
+            Err(error) if error.kind == Kind::AccessDenied => LastUse::Unknown,
+            Err(error) => return Err(error),
+        })
     }
 }

@@ -7,3 +7,4 @@ pub mod explain;
 pub mod plan;
 mod pod_identity;
 pub mod run;
+mod selector;

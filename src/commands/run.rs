@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ArgAction;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::core::Selector;
 use kube::{Api, Client, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -58,6 +59,9 @@ pub struct Arguments {
     /// How long another key's policy is given to spread before a live queue is pointed at it
     #[arg(long, env = "ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD", default_value = "5m", value_parser = parse_duration)]
     key_settle_period: Duration,
+    /// Labels of the Tenants to manage, as `kubectl --selector` takes them; several installs of a cluster share its Tenants so [default: all]
+    #[arg(long, env = "ENCRYPTED_QUEUE_TENANT_SELECTOR", default_value = "", hide_default_value = true, value_parser = super::selector::parse)]
+    tenant_selector: Selector,
     /// Plan and report, change nothing in AWS
     #[arg(long, env = "ENCRYPTED_QUEUE_DRY_RUN")]
     dry_run: bool,
@@ -151,6 +155,8 @@ async fn operate(arguments: &Arguments) -> Result<(), Error> {
         eks_cluster_name: arguments.eks_cluster_name.clone(),
         search_window: SearchWindow(SignedDuration::try_from(arguments.key_search_window).unwrap_or(SignedDuration::MAX)),
         settle: SignedDuration::try_from(arguments.key_settle_period).unwrap_or(SignedDuration::MAX),
+        tenant_selector: arguments.tenant_selector.clone(),
+        lease_duration: arguments.lease_duration,
         dry_run: arguments.dry_run,
     };
     let parts = Parts { client, accounts, metrics, leadership: leadership.clone() };

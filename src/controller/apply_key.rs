@@ -34,6 +34,8 @@ impl KeyApplier<'_> {
         match action {
             KeyAction::FindByAlias { .. }
             | KeyAction::FindByTags { .. }
+            | KeyAction::ReadEvidence { .. }
+            | KeyAction::ReadLastUse { .. }
             | KeyAction::ReadKey { .. }
             | KeyAction::ReadRotations { .. }
             | KeyAction::FindQueuesUnderKey { .. } => Ok(self.aws().await?.observe_key(action).await?.unwrap_or(KeyEffect::Done)),

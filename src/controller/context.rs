@@ -11,6 +11,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 
 use super::backoff::Backoff;
+use super::claim::Claims;
 use super::events::Events;
 use super::leader::Leadership;
 use super::pod_identity::PodIdentities;
@@ -49,6 +50,7 @@ pub(super) struct Context {
     pub(super) checks: Checks,
     pub(super) pod_identities: PodIdentities,
     pub(super) absences: Absences,
+    pub(super) claims: Claims,
     pub(super) count_writes: CountWrites,
     pub(super) leadership: Leadership,
     pub(super) window: SearchWindow,

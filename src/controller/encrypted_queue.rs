@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::apply_queue::QueueApplier;
+use super::claim::{Standing, leave_alone};
 use super::config_map::{self, ConfigMapState};
 use super::context::Context;
 use super::principals::refused_principals;
@@ -45,6 +46,11 @@ struct Pass<'a> {
 
 pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     let object = ctx.fresh_queues.newest(object);
+    let _within = ctx.claims.enter(&object.spec.tenant).await;
+    if let Some(standing) = ctx.tenant(&object.spec.tenant).map(|tenant| ctx.claims.standing(&tenant)).filter(|standing| *standing != Standing::Ours)
+    {
+        return Ok((ReconcileResult::Held, leave_alone(&ctx, &object, &standing).await?));
+    }
     let resolved = resolve_queue(&ctx, &object, check_asked(object.as_ref(), served_check(&object)).is_some()).await;
     let mut pass = Pass::new(&ctx, &object, &resolved);
     let end = Box::pin(pass.run()).await?;
@@ -165,6 +171,12 @@ impl<'a> Pass<'a> {
             if !shown.is_empty() {
                 let note = format!("{}; QueueKey {} puts it on record", deleted::said(Some(&desired.access), &shown), desired.key_name);
                 self.ctx.events.reason(self.object, Reason::PrincipalDeleted, &note);
+            }
+        }
+        if let QueueAction::RecordKeys { previous, .. } = action {
+            let known = self.object.status.iter().flat_map(|status| &status.previous_keys).map(|known| &known.arn).collect::<Vec<_>>();
+            for lost in previous.iter().filter(|previous| previous.is_lost() && !known.contains(&&previous.arn)) {
+                self.ctx.events.reason(self.object, Reason::KeyLost, &lost.said_lost());
             }
         }
         if !action.writes_aws() {

@@ -4,12 +4,14 @@ mod access_approval;
 mod apply_key;
 mod apply_queue;
 mod backoff;
+mod claim;
 mod config_map;
 mod context;
 mod drift;
 mod encrypted_queue;
 mod events;
 mod index;
+mod late_keys;
 pub mod leader;
 mod pod_identity;
 mod principals;
@@ -56,6 +58,8 @@ struct Failure {
     retry: Retry,
     /// The API server failed, not AWS: there is nowhere to write a status to, so the object is simply tried again.
     kubernetes: bool,
+    /// Somebody wrote the object since it was read.
+    conflict: bool,
 }
 
 impl Failure {
@@ -65,6 +69,7 @@ impl Failure {
             message: format!("Tenant {name} does not exist; the account is not known without it"),
             retry: Retry::Later,
             kubernetes: false,
+            conflict: false,
         }
     }
 }
@@ -86,19 +91,20 @@ impl From<AwsError> for Failure {
     fn from(error: AwsError) -> Self {
         // What may have happened is looked at before anything else is decided.
         let retry = if error.outcome_unknown || error.intent() == Intent::RetryNow { Retry::Now } else { Retry::Later };
-        Self { reason: error.reason(), message: error.to_string(), retry, kubernetes: false }
+        Self { reason: error.reason(), message: error.to_string(), retry, kubernetes: false, conflict: false }
     }
 }
 
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
-        Self { reason: Reason::Pending, message: error.to_string(), retry: Retry::Later, kubernetes: true }
+        let conflict = matches!(&error, kube::Error::Api(status) if status.is_conflict());
+        Self { reason: Reason::Pending, message: error.to_string(), retry: Retry::Later, kubernetes: true, conflict }
     }
 }
 
 impl From<leader::LeadershipLost> for Failure {
     fn from(lost: leader::LeadershipLost) -> Self {
-        Self { reason: Reason::Pending, message: lost.to_string(), retry: Retry::Later, kubernetes: true }
+        Self { reason: Reason::Pending, message: lost.to_string(), retry: Retry::Later, kubernetes: true, conflict: false }
     }
 }
 

@@ -9,13 +9,14 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
 use super::apply_key::KeyApplier;
+use super::claim::Standing;
 use super::context::Context;
 use super::principals::refused_principals;
 use super::resolve::resolve_key;
 use super::status::write_key_status;
 use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of};
 use crate::api::conditions::types;
-use crate::api::labels::CHECK_NOW;
+use crate::api::labels::{CHECK_NOW, TAG_CLUSTER, TAG_SUPERSEDED_BY};
 use crate::api::{EncryptedQueue, QueueKey, Reason, Tenant};
 use crate::clock;
 use crate::desired::DesiredKey;
@@ -35,6 +36,10 @@ pub(super) async fn reconcile(object: Arc<QueueKey>, ctx: Arc<Context>) -> Resul
         let message = format!("Tenant {} does not exist; the key stays as it is", object.spec.tenant);
         return tell(&ctx, &object, None, &observed_key(&ctx, &object), &End::Held(Hold::new(Reason::TenantNotFound, message))).await;
     };
+    let _within = ctx.claims.enter(&object.spec.tenant).await;
+    if ctx.claims.standing(&tenant) != Standing::Ours {
+        return Ok((ReconcileResult::Held, Action::await_change()));
+    }
     let desired = match resolve_key(&ctx, &object, &tenant).await {
         Ok(desired) => desired,
         Err(error) => {
@@ -48,8 +53,15 @@ pub(super) async fn reconcile(object: Arc<QueueKey>, ctx: Arc<Context>) -> Resul
         return Ok((ReconcileResult::Held, Action::requeue(clock::real(Duration::from_secs(1)))));
     }
     let observed = observed_key(&ctx, &object);
-    let mut pass =
-        Pass { ctx: &ctx, tenant: &tenant, desired, observed, applier: KeyApplier { ctx: &ctx, object: object.as_ref().clone(), tenant: &tenant } };
+    let recorded_arn = observed.arn.clone();
+    let mut pass = Pass {
+        ctx: &ctx,
+        tenant: &tenant,
+        desired,
+        observed,
+        recorded_arn,
+        applier: KeyApplier { ctx: &ctx, object: object.as_ref().clone(), tenant: &tenant },
+    };
     let end = pass.run().await?;
     let end = pass.with_refused(end);
     if pass.ended(&end) {
@@ -65,6 +77,8 @@ struct Pass<'a> {
     tenant: &'a Tenant,
     desired: DesiredKey,
     observed: ObservedKey,
+    /// What status named when the pass began.
+    recorded_arn: Option<String>,
     applier: KeyApplier<'a>,
 }
 
@@ -164,6 +178,12 @@ impl Pass<'_> {
     }
 
     fn announce(&self, action: &KeyAction) {
+        if let KeyAction::RecordKey { arn, .. } = action
+            && let Some(before) = self.recorded_arn.as_ref().filter(|before| *before != arn)
+        {
+            let note = format!("status named key {before}; by its alias or its marks the key is {arn}");
+            self.ctx.events.warn(&self.applier.object, "RecordCorrected", &note);
+        }
         if let KeyAction::RecordDeletedPrincipals { deleted, access_revision, .. } = action {
             let note = format!("{}; its access ended with it: access revision {access_revision}", deleted::said(None, deleted));
             self.ctx.events.reason(&self.applier.object, Reason::PrincipalDeleted, &note);
@@ -174,7 +194,13 @@ impl Pass<'_> {
         let (said, object) = (render::key_action(action), &self.applier.object);
         tracing::info!(object = object.name_any(), action = said, "applied");
         match action {
+            KeyAction::TagKey { tags, .. } if tags.contains_key(TAG_SUPERSEDED_BY) => {
+                self.ctx.events.warn(object, "SupersededKey", &format!("a key that was made twice ends: {said}"));
+            }
             KeyAction::EnableKey { .. } | KeyAction::CancelKeyDeletion { .. } | KeyAction::RevokeGrant { .. } => {
+                self.ctx.events.warn(object, "DriftRepaired", &format!("AWS differed from what is declared: {said}"));
+            }
+            KeyAction::TagKey { tags, .. } if tags.contains_key(TAG_CLUSTER) => {
                 self.ctx.events.warn(object, "DriftRepaired", &format!("AWS differed from what is declared: {said}"));
             }
             _ => self.ctx.events.done(object, "Applied", &said),

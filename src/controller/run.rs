@@ -9,7 +9,7 @@ use futures::{StreamExt, TryFuture};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::core::PartialObjectMeta;
+use kube::core::{PartialObjectMeta, Selector};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -18,12 +18,13 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+use super::claim::Claims;
 use super::context::{Absences, Checks, Context, Fresh, Stores};
 use super::events::Events;
 use super::leader::Leadership;
 use super::pod_identity::PodIdentities;
 use super::wake::{Ears, Triggers, Wake};
-use super::{Failure, Reconciled, access_approval, backoff, drift, encrypted_queue, queue_key, tenant, watch};
+use super::{Failure, Reconciled, access_approval, backoff, drift, encrypted_queue, late_keys, queue_key, tenant, watch};
 use crate::api::conditions::types;
 use crate::api::labels::OWNED_BY;
 use crate::aws::Accounts;
@@ -47,6 +48,10 @@ pub struct ControllerSettings {
     pub search_window: SearchWindow,
     /// How long another key's policy is given to spread before a live queue is pointed at it.
     pub settle: SignedDuration,
+    /// Labels of the Tenants that this install manages.
+    pub tenant_selector: Selector,
+    /// How long a lease holds without renewal.
+    pub lease_duration: Duration,
     /// Plan and report, write nothing in AWS.
     pub dry_run: bool,
 }
@@ -81,6 +86,7 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
         backoff: backoff::Backoff::default(),
         checks: Checks::default(),
         absences: Absences::default(),
+        claims: Claims::new(settings.identity.clone(), settings.tenant_selector, settings.lease_duration),
         count_writes: tenant::CountWrites::default(),
         leadership: leadership.clone(),
         window: settings.search_window,
@@ -103,6 +109,7 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     metrics.set_objects(move || count_objects(&counted.stores));
     let (shut_down, _) = tokio::sync::watch::channel(false);
     tasks.spawn(drift::slow_check(ctx.clone(), settings.check_period));
+    tasks.spawn(late_keys::sweep(ctx.clone(), settings.check_period));
     let controllers = start_controllers(&ctx, &metrics, triggers, settings.concurrency, &shut_down);
     tokio::select! {
         () = &mut stop => tracing::info!("stopping: what is under way finishes"),

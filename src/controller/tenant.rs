@@ -12,6 +12,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::claim;
 use super::context::Context;
 use super::status::write_cluster_status;
 use super::wake::name_of;
@@ -45,6 +46,10 @@ impl CountWrites {
 pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     // Counts that were just written are not those that the watch has told: a wake in between would find nothing to correct.
     let tenant = ctx.fresh_tenants.newest(tenant);
+    let tenant = match claim::claim(&ctx, tenant).await? {
+        Ok(tenant) => tenant,
+        Err(next) => return Ok((ReconcileResult::Held, next)),
+    };
     let (name, id) = (tenant.name_any(), format!("Tenant {}", tenant.name_any()));
     let queues = ctx.stores.queues.state();
     let queues: Vec<_> = queues.iter().filter(|queue| queue.spec.tenant == name).collect();

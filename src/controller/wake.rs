@@ -12,10 +12,10 @@ use kube::{Resource, ResourceExt};
 
 use super::index::Index;
 use super::watch::Listener;
-use crate::api::encrypted_queue::{Consumer, Producer};
+use crate::api::encrypted_queue::{Consumer, Producer, QueueReference};
 use crate::api::labels::{CHECK_NOW, DELETE_NON_EMPTY, PAUSED};
 use crate::api::queue_key::NamespacedName;
-use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant, conditions};
+use crate::api::{AccessApproval, EncryptedQueue, EncryptedQueueStatus, QueueKey, SensitivityTier, Tenant, conditions};
 use crate::desired::claimed_names;
 use crate::plan::objects::recorded_keys;
 
@@ -164,6 +164,11 @@ impl Wake {
     }
 }
 
+fn references_of(status: &EncryptedQueueStatus) -> impl Hash + use<> {
+    let of = |reference: &Option<QueueReference>| reference.as_ref().map(|r| (r.name.clone(), r.url.clone(), r.arn.clone()));
+    (of(&status.queue), of(&status.dead_letter_queue), status.key.as_ref().map(|key| (key.name.clone(), key.arn.clone())))
+}
+
 fn intent<K: Resource>(object: &K) -> impl Hash + use<K> {
     let meta = object.meta();
     let annotations = [PAUSED, CHECK_NOW, DELETE_NON_EMPTY].map(|name| object.annotations().get(name).cloned());
@@ -225,6 +230,11 @@ impl Listener<EncryptedQueue> for Ears {
                 Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) | Dependency::QueueName(_) => {}
             }
         }
+        // What somebody edits there is put right.
+        let references = status.map(|s| (references_of(s), s.applied_sha256.is_some(), s.conditions.is_empty()));
+        if wake.changed("record", name.to_string(), &references) {
+            wake.queue(&name);
+        }
         let deleted: Vec<_> = status.and_then(|status| status.access.as_ref()).map(|access| access.deleted_principals.clone()).unwrap_or_default();
         if wake.changed("deleted principals", name.to_string(), &deleted) && !deleted.is_empty() {
             wake.keys_of(&name);
@@ -244,7 +254,7 @@ impl Listener<EncryptedQueue> for Ears {
 
     fn deleted(&mut self, reference: &ObjectRef<EncryptedQueue>) {
         let (wake, name) = (&self.0, namespaced(reference));
-        wake.forget(&["intent", "keys", "counts", "deleted principals"], &name.to_string());
+        wake.forget(&["intent", "keys", "counts", "deleted principals", "record"], &name.to_string());
         wake.keys_of(&name);
         let before = wake.known().queues.replace(&name, &BTreeSet::new());
         for dependency in &before {
@@ -273,6 +283,21 @@ impl Listener<QueueKey> for Ears {
             wake.key(&name);
         }
         let status = key.status.as_ref();
+        let record = status.map(|s| {
+            let creation = s.creation.as_ref().map(|creation| creation.nonce.clone());
+            (
+                s.key_id.clone(),
+                s.arn.clone(),
+                s.key_sha256.clone(),
+                creation,
+                s.lost_at.as_ref().map(|at| at.0),
+                s.applied_sha256.is_some(),
+                s.conditions.is_empty(),
+            )
+        });
+        if wake.changed("record", name.clone(), &record) {
+            wake.key(&name);
+        }
         let users: Vec<_> =
             status.iter().flat_map(|s| &s.users).map(|user| (user.namespace.clone(), user.name.clone(), user.grants_sha256.clone())).collect();
         let ready = status
@@ -283,7 +308,7 @@ impl Listener<QueueKey> for Ears {
             name.clone(),
             &(
                 status.and_then(|s| Some((s.arn.clone()?, s.alias.clone(), s.released_queues.clone()))),
-                status.map(|s| s.deleted_principals.clone()),
+                status.map(|s| (s.deleted_principals.clone(), s.lost_at.as_ref().map(|at| at.0))),
                 users,
                 ready,
                 key.metadata.deletion_timestamp.is_some(),
@@ -295,7 +320,7 @@ impl Listener<QueueKey> for Ears {
 
     fn deleted(&mut self, reference: &ObjectRef<QueueKey>) {
         let (wake, name) = (&self.0, &reference.name);
-        wake.forget(&["key", "key for queues"], name);
+        wake.forget(&["key", "key for queues", "record"], name);
         let before = wake.known().keys.replace(name, &BTreeSet::new());
         wake.users_of_key(name).iter().for_each(|queue| wake.queue(queue));
         for dependency in before {
@@ -313,12 +338,17 @@ impl Listener<Tenant> for Ears {
         let name = tenant.name_any();
         if self.0.changed("tenant", name.clone(), &intent(tenant)) {
             self.0.tenant(&name);
+            self.0.dependants(&Dependency::Tenant(name.clone()));
+        }
+        // Whose it is.
+        if self.0.changed("claim", name.clone(), &(tenant.labels(), tenant.status.as_ref().and_then(|status| status.controller.clone()))) {
+            self.0.tenant(&name);
             self.0.dependants(&Dependency::Tenant(name));
         }
     }
 
     fn deleted(&mut self, reference: &ObjectRef<Tenant>) {
-        self.0.forget(&["tenant"], &reference.name);
+        self.0.forget(&["tenant", "claim"], &reference.name);
         self.0.dependants(&Dependency::Tenant(reference.name.clone()));
     }
 }

@@ -250,8 +250,8 @@ impl Judge<'_, '_> {
         refusals.unless(well_formed, Reason::QueueNameInvalid, "spec.queue.name", || {
             format!("SQS takes up to {MAX_QUEUE_NAME} letters, digits, - and _, not {queue}")
         });
-        if let Some(declared) = self.dead_letter_name_declared() {
-            self.dead_letter_name_rules(declared, &queue, &patterns, refusals);
+        if self.dead_letter().is_some() {
+            self.dead_letter_name_rules(&self.dead_letter_queue_name(&queue, false), &queue, &patterns, refusals);
         }
     }
 
@@ -259,10 +259,12 @@ impl Judge<'_, '_> {
         self.input.object.spec.dead_letter.as_ref()?.name.as_deref()
     }
 
+    /// A name that nobody wrote is as good as the queue's own.
     fn dead_letter_name_rules(&self, declared: &str, queue: &str, patterns: &[String], refusals: &mut Refusals) {
         const FIELD: &str = "spec.deadLetter.name";
         let name = &self.input.object.spec.tenant;
-        refusals.unless(patterns.iter().any(|pattern| glob(pattern, declared)), Reason::QueueNameNotAllowed, FIELD, || {
+        let admitted = self.dead_letter_name_declared().is_none() || patterns.iter().any(|pattern| glob(pattern, declared));
+        refusals.unless(admitted, Reason::QueueNameNotAllowed, FIELD, || {
             format!("queues of Tenant {name} must be named {}, not {declared}", patterns.join(" or "))
         });
         refusals.unless(declared.ends_with(".fifo") == queue.ends_with(".fifo"), Reason::QueueNameInvalid, FIELD, || {
@@ -279,14 +281,15 @@ impl Judge<'_, '_> {
         });
     }
 
-    /// Name of the dead-letter queue that there is.
+    /// Name of the dead-letter queue that there is; a record that contradicts itself is not believed.
     fn recorded_dead_letter_name(&self) -> Option<&str> {
-        Some(self.input.object.status.as_ref()?.dead_letter_queue.as_ref()?.name.as_str())
+        let recorded = self.input.object.status.as_ref()?.dead_letter_queue.as_ref()?;
+        (self.place.queue_arn(&recorded.name).as_str() == recorded.arn).then_some(recorded.name.as_str())
     }
 
-    fn dead_letter_queue_name(&self, queue: &str) -> String {
-        let name = self.dead_letter_name_declared().or(self.recorded_dead_letter_name());
-        name.map_or_else(|| dead_letter_name(queue), str::to_owned)
+    fn dead_letter_queue_name(&self, queue: &str, ends: bool) -> String {
+        let recorded = self.recorded_dead_letter_name().filter(|_| ends);
+        self.dead_letter_name_declared().or(recorded).map_or_else(|| dead_letter_name(queue), str::to_owned)
     }
 
     fn queue_name(&self) -> String {
@@ -378,7 +381,7 @@ impl Judge<'_, '_> {
         let grants = declared_grants(self.input, &rules, has_dead_letters, &mut refusals);
         let declared = declared_tags(&tenant.tags, &spec.tags, &tier.required_tags, &mut refusals.violations);
         let arn = self.place.queue_arn(&self.queue_name());
-        let dead_letter_arn = has_dead_letters.then(|| self.place.queue_arn(&self.dead_letter_queue_name(arn.name())));
+        let dead_letter_arn = has_dead_letters.then(|| self.place.queue_arn(&self.dead_letter_queue_name(arn.name(), dead_letter_end.is_some())));
         let access = QueueAccess { queue: arn.clone(), dead_letter_queue: dead_letter_arn.clone(), grants, others: tier.access.others, suspended };
         super::attributes::check_size(&access, &self.place, &mut refusals.violations);
         if !refusals.violations.is_empty() {

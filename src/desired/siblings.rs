@@ -9,6 +9,7 @@ use crate::api::queue_key::NamespacedName;
 use crate::api::sensitivity_tier::{Approval, KeyScope};
 use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
 use crate::names::QueueArn;
+use crate::plan::record::is_lost;
 
 /// Namespace and name of a queue's object.
 pub fn object_name(queue: &EncryptedQueue) -> NamespacedName {
@@ -77,7 +78,7 @@ fn recorded_arns(queue: &EncryptedQueue) -> Vec<QueueArn> {
 }
 
 /// Generation of a queue's key: the recorded key's, else that of the newest key of its identity, else the first; of a shared key that has no room for
-/// it, the next.
+/// it, and of one that KMS lost, the next.
 pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &SensitivityTier, keys: impl IntoIterator<Item = &'a QueueKey>) -> u32 {
     let identity = KeyIdentity {
         tenant: object.spec.tenant.clone(),
@@ -90,7 +91,9 @@ pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &Sensi
     let newest = keys.iter().map(|(generation, _)| *generation).max().unwrap_or(1);
     // A recorded key of another identity is being left.
     let recorded = object.status.as_ref().and_then(|status| status.key.as_ref()).and_then(|key| identity.generation_of(&key.name));
-    let has_room = |wanted: u32| !keys.iter().any(|(generation, key)| *generation == wanted && has_no_room_for(key, object));
+    let has_room = |wanted: u32| {
+        !keys.iter().any(|(generation, key)| *generation == wanted && (key.status.as_ref().is_some_and(is_lost) || has_no_room_for(key, object)))
+    };
     // Who finds their key full goes to the newest with the others, and only past that to another.
     [recorded.unwrap_or(newest), newest].into_iter().find(|generation| has_room(*generation)).unwrap_or(newest + 1)
 }

@@ -8,10 +8,10 @@ use crate::api::conditions::{Finding, merge, summarise, types};
 use crate::api::queue_key::{PendingGrants, Retirement, Rotation};
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::DesiredKey;
-use crate::plan::ObservedKey;
 use crate::plan::deleted::is_of;
 use crate::plan::grants::held;
 use crate::plan::key::applied_sha256;
+use crate::plan::{ObservedKey, Seen, record};
 use crate::policy::access::{Capability, Principal};
 
 /// What a pass over a key knows at its end.
@@ -33,6 +33,11 @@ pub struct KeyPass<'a> {
 fn next_rotation(said: Option<Timestamp>, found: Option<Timestamp>) -> Option<Timestamp> {
     let found = Timestamp::from_second(found?.as_second()).ok()?;
     said.filter(|said| said.duration_since(found).abs() < SignedDuration::from_hours(24)).or(Some(found))
+}
+
+/// As status keeps it.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn condition_of(reason: Reason) -> &'static str {
@@ -67,6 +72,14 @@ impl KeyPass<'_> {
             status.creation = None;
         }
         status.applied_sha256 = self.applied(complete);
+        if self.observed.genuine {
+            match (&self.observed.state, self.end) {
+                (Seen::Present(_), _) => status.lost_at = None,
+                (_, End::Held(hold)) if hold.reason == Reason::KeyLost => status.lost_at = status.lost_at.or(Some(Time(whole_seconds(now)))),
+                _ => {}
+            }
+            record::seal(&mut status);
+        }
         if let Some(state) = self.observed.state.present() {
             status.key_state = Some(state.metadata.lifecycle.as_str().to_owned());
             let rotation = status.rotation.get_or_insert_with(Rotation::default);
@@ -79,7 +92,8 @@ impl KeyPass<'_> {
                 status.applied_tag_keys = desired.tags.keys().cloned().collect();
             }
         }
-        if let Some(desired) = self.desired {
+        // Until the key has ended, also once messages under it have expired.
+        if let Some(desired) = self.desired.filter(|desired| desired.is_used()) {
             let time = |at: jiff::Timestamp| jiff::Timestamp::from_second(at.as_second()).ok().map(Time);
             status.retirement =
                 desired.retirement.map(|(since, until)| Retirement { since: time(since), decrypt_until: time(until), deletion_date: None });
@@ -151,7 +165,6 @@ impl KeyPass<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::plan::Seen;
     use crate::plan::state::{KeyLifecycle, KeyMetadata, KeyState, RotationState};
 
     #[test]

@@ -12,6 +12,7 @@ use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
 use crate::desired::{DesiredQueue, QueueSide, Violation, cost, owner_tags_match};
 use crate::plan::adoption::with_found_settings;
+use crate::plan::observed::PreviousKeyRecord;
 use crate::plan::queue::applied_sha256;
 use crate::plan::state::QueueState;
 use crate::plan::{Hold, ObservedQueue, deleted};
@@ -47,6 +48,7 @@ fn condition_of(reason: Reason) -> &'static str {
         | Reason::KeyConflict
         | Reason::AmbiguousOwnership
         | Reason::KeyUnusable
+        | Reason::KeyLost
         | Reason::PrincipalInvalid
         | Reason::RotationsUsedUp => types::KEY_READY,
         Reason::AwaitingApproval | Reason::PrincipalDeleted => types::ACCESS_IN_SYNC,
@@ -125,6 +127,9 @@ impl QueuePass<'_> {
         if let Some((side, found)) = desired.dead_letter.as_ref().zip(self.observed.dead_letter.present().filter(ours)) {
             status.dead_letter_queue = Some(reference(side, found));
         }
+        if desired.dead_letter.is_none() {
+            (status.dead_letter_queue, status.dead_letter_queue_unused_since) = (None, None);
+        }
         // On record before it is made, so that no crash leaves one that nobody knows of.
         if let Some(side) = desired.dead_letter.as_ref().filter(|_| self.observed.key.is_some() && !self.observed.is_adopted(desired)) {
             let about_to_be = || QueueReference { name: side.arn.name().to_owned(), url: String::new(), arn: side.arn.to_string() };
@@ -201,7 +206,9 @@ impl QueuePass<'_> {
             _ if type_ == types::KEY_READY && !self.granted() => {
                 Finding::unknown(type_, Reason::WaitingForKey, "the key does not grant the declared access yet")
             }
-            _ if type_ == types::KEY_READY => self.key_usable().or_else(|| self.foreign_key()).unwrap_or_else(|| Finding::of(type_, fine, message)),
+            _ if type_ == types::KEY_READY => {
+                self.key_usable().or_else(|| self.foreign_key()).unwrap_or_else(|| Finding::of(type_, fine, self.with_lost(message)))
+            }
             _ if type_ == types::ACCESS_IN_SYNC => self.access(message),
             _ => Finding::of(type_, fine, message),
         }
@@ -229,7 +236,13 @@ impl QueuePass<'_> {
                 format!("messages may be under {arn}, which is not managed here: until {until:.0} its owner must keep it enabled, with kms:Decrypt for {readers}")
             })
             .collect();
-        (!said.is_empty()).then(|| Finding::of(types::KEY_READY, Reason::ForeignKeyUnverified, said.join("; ")))
+        (!said.is_empty()).then(|| Finding::of(types::KEY_READY, Reason::ForeignKeyUnverified, self.with_lost(&said.join("; "))))
+    }
+
+    /// What nobody can mend: messages under a key that is gone.
+    fn with_lost(&self, message: &str) -> String {
+        let lost = self.observed.previous_keys.iter().filter(|previous| previous.is_lost()).map(PreviousKeyRecord::said_lost);
+        std::iter::once(message.to_owned()).chain(lost).collect::<Vec<_>>().join("; ")
     }
 
     fn access(&self, message: &str) -> Finding {

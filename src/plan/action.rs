@@ -173,6 +173,16 @@ pub enum KeyAction {
         /// Tags that all must match.
         tags: Tags,
     },
+    /// Reads what tells whether keys with this object's tags are needed: their policies, queues that point at them, their last use.
+    ReadEvidence {
+        /// Key ids.
+        ids: Vec<String>,
+    },
+    /// Reads when the key was last used.
+    ReadLastUse {
+        /// Key id.
+        id: String,
+    },
     /// Kubernetes: writes a new nonce, checked by resourceVersion, before a key is made.
     RecordNonce,
     /// Makes a key: one call, never retried by itself.
@@ -386,6 +396,8 @@ impl KeyAction {
             | Self::ScheduleKeyDeletion { .. } => true,
             Self::FindByAlias { .. }
             | Self::FindByTags { .. }
+            | Self::ReadEvidence { .. }
+            | Self::ReadLastUse { .. }
             | Self::RecordNonce
             | Self::RecordReleased { .. }
             | Self::RecordKey { .. }

@@ -71,7 +71,7 @@ fn not_adoptable(arn: &QueueArn, message: &str) -> Hold {
 
 /// Whether nobody owns the queue and the declaration asks for it; the error names the owner or the way out.
 fn adoptable(desired: &DesiredQueue, which: QueueKind, arn: &QueueArn, tags: &Tags) -> Result<(), Hold> {
-    let (name, choose) = (arn.name(), "choose another spec.queue.name");
+    let (name, choose) = (arn.name(), "choose another spec.queue.name, or, if it is this object's, give it its tags encryptedqueue.dev/… back");
     if let (Some(object), Some(cluster), None) = (tags.get(TAG_OBJECT), tags.get(TAG_CLUSTER), tags.get(TAG_RELEASED)) {
         let of_this_object = [TAG_OBJECT, TAG_TENANT].iter().all(|key| tags.get(*key) == desired.tags.get(*key));
         let way_out = if of_this_object {
@@ -82,7 +82,7 @@ fn adoptable(desired: &DesiredQueue, which: QueueKind, arn: &QueueArn, tags: &Ta
         return Err(Hold::new(Reason::QueueConflict, format!("queue {name} belongs to {object} of cluster {cluster}; {way_out}")));
     }
     let Some(rules) = &desired.adoption else {
-        let way_out = format!("{choose}, take it over with spec.adoption: IfUnowned, or delete the queue if nothing needs it");
+        let way_out = format!("{choose}; or take it over with spec.adoption: IfUnowned, or delete it if nothing needs it");
         return Err(Hold::new(Reason::QueueConflict, format!("queue {name} exists and is not managed by this operator; {way_out}")));
     };
     let admitted = match which {
@@ -208,7 +208,7 @@ fn record(desired: &DesiredQueue, observed: &ObservedQueue, named: &[&String]) -
 /// Once both queues are under their own key: what they were found under is on record until messages under it have expired.
 pub(super) fn completed(desired: &DesiredQueue, observed: &ObservedQueue, key_arn: &str, now: Timestamp) -> Option<Vec<QueueAction>> {
     let adoption = observed.adoption.as_ref().filter(|adoption| adoption.completed_at.is_none())?;
-    if !migration::both_under(desired, observed, key_arn) {
+    if !migration::are_under(desired, observed, key_arn) {
         return None;
     }
     let decrypt_until = migration::decrypt_until(desired, now).max(migration::after(now, adoption.found_retention_seconds));

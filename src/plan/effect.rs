@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::action::{KeyAction, QueueAction};
 use super::deleted;
-use super::observed::{FoundKey, NextKeyRecord, NonceRecord, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
+use super::observed::{FoundKey, KeyEvidence, LastUse, NextKeyRecord, NonceRecord, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
 use super::state::{Attributes, KeyLifecycle, KeyMetadata, KeyState, QueueState, RotationState};
 use crate::api::queue_key::KeyUser;
 
@@ -42,6 +42,10 @@ pub enum KeyEffect {
     ByAlias(Option<FoundKey>),
     /// Keys with this object's tags.
     ByTags(Vec<FoundKey>),
+    /// What tells whether keys are needed.
+    Evidence(Vec<KeyEvidence>),
+    /// The key's last use.
+    LastUse(LastUse),
     /// The nonce that is now in status.
     Nonce(NonceRecord),
     /// The new key.
@@ -162,8 +166,8 @@ impl ObservedKey {
         (self.state, self.check) = (Seen::NotRead, true);
         if let (KeyAction::CreateKey { .. }, Some(nonce)) = (action, &mut self.nonce) {
             nonce.fresh = false;
-            self.by_tags = Seen::NotRead;
         }
+        (self.by_alias, self.by_tags, self.evidence) = (Seen::NotRead, Seen::NotRead, Seen::NotRead);
         if let KeyAction::RotateKeyOnDemand { .. } = action {
             self.rotation_start_is_fresh = false;
             self.rotations = Seen::NotRead;
@@ -176,6 +180,8 @@ impl ObservedKey {
             KeyEffect::Done => self.note_done(action, now),
             KeyEffect::ByAlias(found) => self.by_alias = Seen::answer(found),
             KeyEffect::ByTags(found) => self.by_tags = Seen::Present(found),
+            KeyEffect::Evidence(evidence) => self.evidence = Seen::Present(evidence),
+            KeyEffect::LastUse(last_use) => self.last_use = Seen::Present(last_use),
             KeyEffect::Nonce(nonce) => {
                 self.nonce = Some(nonce);
                 self.by_tags = Seen::NotRead;
@@ -233,6 +239,9 @@ impl ObservedKey {
             }
             _ => {}
         }
+        if let (KeyAction::ScheduleKeyDeletion { id, .. }, Seen::Present(found)) = (action, &mut self.by_tags) {
+            found.iter_mut().filter(|key| key.metadata.id == *id).for_each(|key| key.metadata.lifecycle = KeyLifecycle::PendingDeletion);
+        }
         let Seen::Present(state) = &mut self.state else { return };
         match action {
             KeyAction::CancelKeyDeletion { .. } => state.metadata.lifecycle = KeyLifecycle::Disabled,
@@ -268,6 +277,7 @@ impl ObservedKey {
     fn note_recorded(&mut self, id: &str, arn: &str, nonce: &str, users: &[KeyUser], now: Timestamp) {
         self.key_id = Some(id.to_owned());
         self.arn = Some(arn.to_owned());
+        (self.genuine, self.lost) = (true, false);
         self.users = users.to_vec();
         let started_at = self.nonce.as_ref().map_or(now, |nonce| nonce.started_at);
         self.nonce = Some(NonceRecord { nonce: nonce.to_owned(), started_at, fresh: false });

@@ -5,26 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Hold, KeyAction};
+use super::creation::plan_creation;
 use super::deleted::{self, NOT_HELD};
 use super::grants::{Held, held};
-use super::observed::{FoundKey, NonceRecord, ObservedKey, Seen};
+use super::lost::{self, Found};
+use super::observed::ObservedKey;
 use super::paused::only_narrowing;
 use super::queue::with_keys;
 use super::released::{self, with_released};
 use super::rotation::plan_rotation_on_demand;
 use super::state::{KeyLifecycle, KeyState, Tags};
 use crate::api::Reason;
-use crate::api::labels::{TAG_CLUSTER, TAG_NONCE, TAG_OBJECT, TAG_TENANT};
+use crate::api::labels::TAG_NONCE;
 use crate::api::queue_key::{DeletedPrincipal, KeyUser};
 use crate::api::sensitivity_tier::Others;
-use crate::desired::{DesiredKey, owner_tags_match, tag_changes};
+use crate::desired::{DesiredKey, tag_changes};
 use crate::names::{QueueArn, sha256_hex};
 use crate::policy::access::{Grant, KeyAccess, QueueAccess};
 use crate::policy::document::Document;
 use crate::policy::{equivalence, key_policy, read_back};
 
 /// Version of what [`applied_sha256`] covers.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Pause between two looks for what AWS tells late.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 /// How far the clock of KMS may be behind the operator's.
@@ -37,17 +39,19 @@ pub struct SearchWindow(pub SignedDuration);
 /// Hash of all that a key should be in AWS now.
 pub fn applied_sha256(desired: &DesiredKey, observed: &ObservedKey, nonce: &str) -> String {
     let desired = &*with_released(desired, observed);
-    hash(desired, &held(desired, observed), nonce)
+    hash(desired, &held(desired, observed), observed, nonce)
 }
 
-fn hash(desired: &DesiredKey, held: &Held, nonce: &str) -> String {
+fn hash(desired: &DesiredKey, held: &Held, observed: &ObservedKey, nonce: &str) -> String {
     let policy = key_policy::render(&held.access, &policy_id(nonce)).to_json();
     let kept: Vec<String> = desired.kept.iter().map(|kept| format!("{:?} {:?} {:?}", kept.object, kept.queue, kept.rules)).collect();
-    let canonical = serde_json::json!([FORMAT, desired.alias, desired.tags, policy, kept, desired.rotation_period_days]);
+    // The key as well: a record that somebody edited is compared with AWS.
+    let key = (&observed.key_id, &observed.arn);
+    let canonical = serde_json::json!([FORMAT, key, desired.alias, desired.tags, policy, kept, desired.rotation_period_days]);
     sha256_hex(&canonical.to_string())
 }
 
-fn policy_id(nonce: &str) -> String {
+pub(super) fn policy_id(nonce: &str) -> String {
     format!("encryptedqueue.dev/{nonce}")
 }
 
@@ -74,21 +78,14 @@ pub fn plan_key(desired: &DesiredKey, observed: &ObservedKey, window: SearchWind
     if let Some(users) = &held.narrowed {
         return vec![KeyAction::RecordUsers { users: users.clone(), access_revision: observed.access_revision + 1, approval: None }];
     }
-    let recorded = !observed.check && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == hash(desired, &held, &nonce.nonce));
+    let is_applied = |recorded: &String| *recorded == hash(desired, &held, observed, &nonce.nonce);
+    let recorded = !observed.check && observed.genuine && !observed.lost && observed.applied_sha256.as_ref().is_some_and(is_applied);
     if recorded && same_users(&users_after(desired, &held, &observed.users), &observed.users) {
         return last(desired, &held, observed, id, window, now);
     }
-    match &observed.state {
-        Seen::NotRead => vec![KeyAction::ReadKey { id: id.clone() }],
-        Seen::Absent => {
-            let message = format!("key {id} no longer exists in KMS; messages under it cannot be read any more");
-            vec![KeyAction::Hold(Hold::new(Reason::KeyUnusable, message))]
-        }
-        Seen::Present(state) if !owner_tags_match(&state.tags, &desired.tags) => {
-            let message = format!("by its tags key {id} {}; give it the tags of this object back", said_owner(&state.tags));
-            vec![KeyAction::Hold(Hold::new(Reason::KeyConflict, message))]
-        }
-        Seen::Present(state) => {
+    match lost::find(desired, &held, observed, window, now) {
+        Found::Not(actions) => actions,
+        Found::Key(state) => {
             let changes = plan_changes(desired, &held, observed, state, &nonce.nonce);
             let changes = if desired.is_paused() { only_narrowing(desired, state, changes) } else { changes };
             let changes = if changes.is_empty() { last(desired, &held, observed, id, window, now) } else { changes };
@@ -132,109 +129,8 @@ fn awaiting_approval(desired: &DesiredKey, held: &Held, deleted: &[DeletedPrinci
     Some(KeyAction::Hold(Hold::new(Reason::AwaitingApproval, message)))
 }
 
-/// Until the key's id is recorded: look for an earlier key, write a nonce, make the key once, write which it is.
-pub(super) fn plan_creation(desired: &DesiredKey, held: &Held, observed: &ObservedKey, window: SearchWindow, now: Timestamp) -> Vec<KeyAction> {
-    match (&observed.nonce, &observed.by_alias) {
-        // Made by this pass, or found: write it down before anything else.
-        _ if observed.state.present().is_some() => record(desired, held, observed),
-        _ if observed.state == Seen::Absent => {
-            // KMS tells of a new key late.
-            vec![KeyAction::Hold(Hold::until(Reason::SearchingForKey, "KMS lists a key that it does not show yet", now + LOOK_AGAIN))]
-        }
-        (None, Seen::NotRead) => vec![KeyAction::FindByAlias { alias: desired.alias.clone() }],
-        (None, Seen::Present(found)) => take_back(desired, found),
-        (None, Seen::Absent) => vec![KeyAction::RecordNonce],
-        (Some(nonce), _) if nonce.fresh => vec![create(desired, held, &nonce.nonce)],
-        (Some(nonce), _) => search(desired, observed, nonce, window, now),
-    }
-}
-
-fn record(desired: &DesiredKey, held: &Held, observed: &ObservedKey) -> Vec<KeyAction> {
-    let (Some(state), nonce) = (observed.state.present(), observed.nonce.as_ref()) else { return Vec::new() };
-    if nonce.is_some_and(|nonce| !bears_marks(state, nonce)) {
-        return ambiguous(&[&state.metadata.id]);
-    }
-    let nonce = state.tags.get(TAG_NONCE).cloned().or_else(|| nonce.map(|n| n.nonce.clone())).unwrap_or_default();
-    let holds = Document::parse(&state.policy).is_ok_and(|policy| equivalence::equivalent(&policy, &policy_for(desired, held, state, &nonce)));
-    let users = if holds { users_after(desired, held, &observed.users) } else { Vec::new() };
-    let approval = held.approvals.first().filter(|_| holds).cloned();
-    let mut actions = vec![KeyAction::RecordKey { id: state.metadata.id.clone(), arn: state.metadata.arn.clone(), nonce, users, approval }];
-    actions.extend(mark_approvals(held).filter(|_| holds));
-    actions
-}
-
-/// Tags alone can be forged: a key is this object's when nonce, description, policy id and age agree as well.
-fn bears_marks(state: &KeyState, nonce: &NonceRecord) -> bool {
-    let policy_fits = Document::parse(&state.policy).is_ok_and(|policy| policy.id == Some(policy_id(&nonce.nonce)));
-    let is_younger = state.metadata.created_at.is_none_or(|created| created + CLOCK_SKEW >= nonce.started_at);
-    state.tags.get(TAG_NONCE) == Some(&nonce.nonce) && state.metadata.description.contains(&nonce.nonce) && policy_fits && is_younger
-}
-
-fn take_back(desired: &DesiredKey, found: &FoundKey) -> Vec<KeyAction> {
-    if owner_tags_match(&found.tags, &desired.tags) {
-        return vec![KeyAction::ReadKey { id: found.metadata.id.clone() }];
-    }
-    let owner = said_owner(&found.tags);
-    let message = format!("alias {} points at key {}, which {owner}; delete the alias if nothing needs it", desired.alias, found.metadata.id);
-    vec![KeyAction::Hold(Hold::new(Reason::KeyConflict, message))]
-}
-
-fn said_owner(tags: &Tags) -> String {
-    match (tags.get(TAG_OBJECT), tags.get(TAG_CLUSTER)) {
-        (Some(object), Some(cluster)) => format!("belongs to {object} of cluster {cluster}"),
-        _ => "is not managed by this operator".to_owned(),
-    }
-}
-
-fn create(desired: &DesiredKey, held: &Held, nonce: &str) -> KeyAction {
-    let mut tags = desired.tags.clone();
-    tags.insert(TAG_NONCE.to_owned(), nonce.to_owned());
-    KeyAction::CreateKey {
-        policy: key_policy::render(&held.access, &policy_id(nonce)).to_json(),
-        tags,
-        description: format!("{} ({nonce})", desired.description),
-    }
-}
-
-/// A nonce without a key: a crash lies in between, and a key may exist. Its tags are looked for until they must be visible.
-fn search(desired: &DesiredKey, observed: &ObservedKey, nonce: &NonceRecord, window: SearchWindow, now: Timestamp) -> Vec<KeyAction> {
-    let Seen::Present(found) = &observed.by_tags else { return vec![find(desired)] };
-    let is_alive = |key: &FoundKey| key.metadata.lifecycle != KeyLifecycle::PendingDeletion;
-    let mut candidates = found.iter().filter(|key| owner_tags_match(&key.tags, &desired.tags) && is_alive(key));
-    match (candidates.next(), candidates.next()) {
-        (None, _) => {
-            let until = nonce.started_at + window.0;
-            if now < until {
-                let message = format!("a key may have been made just before a restart; its tags are looked for until {until}");
-                // Looked for again now and then, so that a key that shows early is not waited for.
-                let again = (now + LOOK_AGAIN).min(until);
-                return vec![KeyAction::Hold(Hold::until(Reason::SearchingForKey, message, again))];
-            }
-            vec![KeyAction::RecordNonce]
-        }
-        (Some(key), None) if key.tags.get(TAG_NONCE) == Some(&nonce.nonce) => vec![KeyAction::ReadKey { id: key.metadata.id.clone() }],
-        (Some(key), None) => ambiguous(&[&key.metadata.id]),
-        (Some(first), Some(second)) => {
-            let rest = candidates.map(|key| &key.metadata.id);
-            ambiguous(&[&first.metadata.id, &second.metadata.id].into_iter().chain(rest).collect::<Vec<_>>())
-        }
-    }
-}
-
-/// By cluster, object and tenant, whatever the nonce: an earlier attempt's key counts too.
-fn find(desired: &DesiredKey) -> KeyAction {
-    let owner = |key: &&str| desired.tags.get(*key).map(|value| ((*key).to_owned(), value.clone()));
-    KeyAction::FindByTags { tags: [TAG_CLUSTER, TAG_OBJECT, TAG_TENANT].iter().filter_map(owner).collect() }
-}
-
-fn ambiguous(ids: &[&String]) -> Vec<KeyAction> {
-    let ids = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
-    let message = format!("keys {ids} carry this object's tags but not all of its marks; remove the tags from those that are not its key");
-    vec![KeyAction::Hold(Hold::new(Reason::AmbiguousOwnership, message))]
-}
-
 /// The policy the key should have: the accepted users' grants, and what the kept users have today, less what the rules no longer admit.
-fn policy_for(desired: &DesiredKey, held: &Held, state: &KeyState, nonce: &str) -> Document {
+pub(super) fn policy_for(desired: &DesiredKey, held: &Held, state: &KeyState, nonce: &str) -> Document {
     let mut access = held.access.clone();
     if !desired.kept.is_empty() {
         add_kept(&mut access, desired, state);
@@ -347,12 +243,12 @@ pub(super) fn point_alias(desired: &DesiredKey, observed: &ObservedKey, id: &str
     if observed.alias_taken { KeyAction::UpdateAlias { alias, id } } else { KeyAction::CreateAlias { alias, id } }
 }
 
-fn mark_approvals(held: &Held) -> impl Iterator<Item = KeyAction> {
+pub(super) fn mark_approvals(held: &Held) -> impl Iterator<Item = KeyAction> {
     held.approvals.iter().map(|(name, _)| KeyAction::MarkApproval { name: name.clone() })
 }
 
 /// The users whose grants the policy holds once it is written: the accepted ones, and the kept ones as they were recorded.
-fn users_after(desired: &DesiredKey, held: &Held, recorded: &[KeyUser]) -> Vec<KeyUser> {
+pub(super) fn users_after(desired: &DesiredKey, held: &Held, recorded: &[KeyUser]) -> Vec<KeyUser> {
     let is_kept = |user: &&KeyUser| desired.kept.iter().any(|kept| kept.is(user));
     let mut users: Vec<KeyUser> = held.users.iter().chain(recorded.iter().filter(is_kept)).cloned().collect();
     users.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));

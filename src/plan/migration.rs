@@ -21,6 +21,13 @@ impl ObservedQueue {
     }
 }
 
+impl ObservedQueue {
+    /// Whether KMS holds the key no longer that the queue is under: nothing is waited for on its account.
+    pub(super) fn lost(&self, current: &CurrentKey) -> bool {
+        self.other_keys.iter().any(|key| key.name == current.name && key.lost)
+    }
+}
+
 /// Where a queue on its way to another key is.
 pub(super) enum Stage {
     /// It stays under this key for now.
@@ -30,10 +37,13 @@ pub(super) enum Stage {
 }
 
 /// What the queue's key should be now; `granted`: both keys' policies hold its grants.
-pub(super) fn stage(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, granted: bool, now: Timestamp) -> Stage {
+pub(super) fn stage(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, key_arn: &str, granted: bool, now: Timestamp) -> Stage {
     let stays = |next| Stage::Stays(current.clone(), next);
     if !granted {
         return stays(None);
+    }
+    if observed.lost(current) || are_under(desired, observed, key_arn) {
+        return Stage::Moves;
     }
     let settling = format!("the queue moves from QueueKey {} to {} once that has settled", current.name, desired.key_name);
     settles(desired, observed, &settling, now).map_or(Stage::Moves, |action| stays(Some(action)))
@@ -49,8 +59,8 @@ pub(super) fn settles(desired: &DesiredQueue, observed: &ObservedQueue, settling
     (now < settled_at).then(|| QueueAction::Hold(Hold::until(Reason::Migrating, message, settled_at)))
 }
 
-/// Whether the queue and its dead-letter queue are under this key.
-pub(super) fn both_under(desired: &DesiredQueue, observed: &ObservedQueue, key_arn: &str) -> bool {
+/// Whether all its queues were seen under a key, whatever status says.
+pub(super) fn are_under(desired: &DesiredQueue, observed: &ObservedQueue, key_arn: &str) -> bool {
     [QueueKind::Source, QueueKind::DeadLetter].into_iter().all(|which| {
         let found = observed.queue(which).present();
         side(desired, which).is_none() || found.is_some_and(|found| found.attributes.get(KMS_KEY).is_some_and(|arn| arn == key_arn))
@@ -59,11 +69,12 @@ pub(super) fn both_under(desired: &DesiredQueue, observed: &ObservedQueue, key_a
 
 /// Once both queues are under the new key: what is on record of the old one.
 pub(super) fn moved(desired: &DesiredQueue, observed: &ObservedQueue, current: &CurrentKey, key_arn: &str, now: Timestamp) -> Option<QueueAction> {
-    if !both_under(desired, observed, key_arn) {
+    if !are_under(desired, observed, key_arn) {
         return None;
     }
     let old = PreviousKeyRecord {
-        name: Some(current.name.clone()),
+        // Of a lost key the QueueKey ends; what remains is that messages under it cannot be read.
+        name: Some(current.name.clone()).filter(|_| !observed.lost(current)),
         arn: current.arn.clone().unwrap_or_default(),
         managed: true,
         switched_at: now,
@@ -71,7 +82,9 @@ pub(super) fn moved(desired: &DesiredQueue, observed: &ObservedQueue, current: &
     };
     let mut previous = observed.previous_keys.clone();
     previous.retain(|previous| previous.arn != old.arn && previous.arn != key_arn);
-    previous.push(old);
+    if old.arn != key_arn {
+        previous.push(old);
+    }
     let now_current = CurrentKey { name: desired.key_name.clone(), arn: Some(key_arn.to_owned()) };
     Some(QueueAction::RecordKeys { current: now_current, previous })
 }

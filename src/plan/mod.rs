@@ -5,11 +5,15 @@
 
 pub mod action;
 pub mod adoption;
+mod creation;
 mod dead_letter;
 pub mod deleted;
 pub mod effect;
+mod extra;
 pub mod grants;
 pub mod key;
+pub mod late;
+mod lost;
 mod migration;
 pub mod objects;
 pub mod observed;
@@ -20,6 +24,7 @@ mod released;
 pub mod render;
 mod rotation;
 pub mod state;
+mod stripped;
 pub mod teardown;
 
 pub use action::{Hold, KeyAction, QueueAction, QueueLocator};

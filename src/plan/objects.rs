@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::action::QueueLocator;
 use super::migration::needed_of_previous;
 use super::observed::{ObservedKey, ObservedKeyObject, ObservedQueue};
+use super::record::{is_genuine, is_lost, is_url_of};
 use super::teardown::{EndingQueue, KeptQueue};
 use crate::api::conditions::types;
 use crate::api::encrypted_queue::QueueReference;
@@ -55,7 +56,8 @@ pub fn observed_key_object(key: &QueueKey, queue: &EncryptedQueue) -> ObservedKe
         deletion_policy: key.spec.deletion_policy,
         name: key.metadata.name.clone().unwrap_or_default(),
         shared: key.spec.scope == KeyScope::Tenant,
-        arn: status.and_then(|s| s.arn.clone()),
+        lost: status.is_some_and(is_lost),
+        arn: status.filter(|s| is_genuine(s)).and_then(|s| s.arn.clone()),
         releases: arns.is_some_and(|(arn, _)| status.is_some_and(|s| s.released_queues.iter().any(|released| released.arn == arn.as_str()))),
         holds: user.map(|user| user.grants_sha256.clone()),
         awaits_approval: status
@@ -117,16 +119,20 @@ pub fn deletion_policy(queue: &EncryptedQueue, tier: Option<&SensitivityTier>) -
 /// How a queue ends; `desired` if it is accepted.
 pub fn ending_queue(object: &EncryptedQueue, desired: Option<&DesiredQueue>, tier: Option<&SensitivityTier>, cluster_id: &str) -> EndingQueue {
     let status = object.status.as_ref();
-    let recorded =
-        |reference: &Option<QueueReference>| reference.as_ref().map(|r| QueueLocator { name: r.name.clone(), url: r.known_url().map(str::to_owned) });
-    // Without a record a crash may have left a queue: its name is looked up.
+    let recorded = |reference: &Option<QueueReference>, side: Option<&QueueSide>| {
+        let reference = reference.as_ref()?;
+        let trusted = side.is_none_or(|side| is_url_of(&reference.url, &side.arn));
+        trusted.then(|| QueueLocator { name: reference.name.clone(), url: reference.known_url().map(str::to_owned) })
+    };
+    // Without a record, or with one that somebody edited, there may be a queue all the same: its name is looked up.
     let named = |side: &QueueSide| QueueLocator { name: side.arn.name().to_owned(), url: None };
+    let (source, dead_letter) = (desired.map(|d| &d.source), desired.and_then(|d| d.dead_letter.as_ref()));
     EndingQueue {
         owner: queue_owner_tags(cluster_id, object),
         policy: deletion_policy(object, tier),
         even_if_not_empty: annotation(object, DELETE_NON_EMPTY).is_some_and(|value| value == "true"),
-        source: status.and_then(|s| recorded(&s.queue)).or_else(|| desired.map(|d| named(&d.source))),
-        dead_letter: status.and_then(|s| recorded(&s.dead_letter_queue)).or_else(|| desired.and_then(|d| d.dead_letter.as_ref()).map(named)),
+        source: status.and_then(|s| recorded(&s.queue, source)).or_else(|| source.map(named)),
+        dead_letter: status.and_then(|s| recorded(&s.dead_letter_queue, dead_letter)).or_else(|| dead_letter.map(named)),
     }
 }
 

@@ -58,7 +58,7 @@ pub struct ObservedQueue {
     pub applied_sha256: Option<String>,
     /// Tag keys that were last applied, from status.
     pub applied_tag_keys: Vec<String>,
-    /// URLs, from status.
+    /// URL of the queue, from status; empty: what status says of it contradicts itself.
     pub source_url: Option<String>,
     /// URL of the dead-letter queue, from status.
     pub dead_letter_url: Option<String>,
@@ -152,7 +152,7 @@ impl AdoptionRecord {
 /// A key a queue was moved away from.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct PreviousKeyRecord {
-    /// Name of its QueueKey; None: a foreign key.
+    /// Name of its QueueKey; None: a foreign key, or one that KMS holds no longer.
     pub name: Option<String>,
     /// Its ARN.
     pub arn: String,
@@ -164,6 +164,21 @@ pub struct PreviousKeyRecord {
     pub decrypt_until: Timestamp,
 }
 
+impl PreviousKeyRecord {
+    /// Whether KMS holds it no longer.
+    pub fn is_lost(&self) -> bool {
+        self.managed && self.name.is_none()
+    }
+
+    /// For people: what its loss means.
+    pub fn said_lost(&self) -> String {
+        let Self { arn, switched_at, decrypt_until, .. } = self;
+        format!(
+            "KMS holds key {arn} no longer: messages sent under it, until {switched_at:.0}, cannot be read; the last of them expires by {decrypt_until:.0}"
+        )
+    }
+}
+
 /// What a queue needs to know of its QueueKey.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ObservedKeyObject {
@@ -173,6 +188,8 @@ pub struct ObservedKeyObject {
     pub shared: bool,
     /// Whether it is on record there that this queue is let go of and stays under the key.
     pub releases: bool,
+    /// Whether KMS holds its key no longer.
+    pub lost: bool,
     /// Its deletion policy.
     pub deletion_policy: DeletionPolicy,
     /// ARN of the key, once it exists.
@@ -207,6 +224,35 @@ pub struct FoundKey {
     pub metadata: KeyMetadata,
     /// Its tags.
     pub tags: Tags,
+}
+
+/// When a key was last used.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum LastUse {
+    /// The endpoint does not tell, or has not watched for all of the key's life.
+    Unknown,
+    /// Never.
+    Never,
+    /// Then.
+    At {
+        /// When.
+        at: Timestamp,
+        /// By which operation.
+        operation: String,
+    },
+}
+
+/// What tells whether a key is needed.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct KeyEvidence {
+    /// Its id.
+    pub id: String,
+    /// Its policy, if the operator may read it.
+    pub policy: Option<String>,
+    /// Queues of the account and Region that point at it.
+    pub queues: Vec<String>,
+    /// Its last use.
+    pub last_use: LastUse,
 }
 
 /// What is known of a QueueKey and its key.
@@ -255,12 +301,22 @@ pub struct ObservedKey {
     pub alias_taken: bool,
     /// Keys with this object's tags.
     pub by_tags: Seen<Vec<FoundKey>>,
+    /// What tells which of them are needed.
+    pub evidence: Seen<Vec<KeyEvidence>>,
+    /// Whether id, ARN and nonce are as they were recorded, so that nobody edited them.
+    pub genuine: bool,
+    /// Whether the key is on record as lost.
+    pub lost: bool,
+    /// Since when its queues are under other keys, and until when messages under it may live, from status.
+    pub retirement: Option<(Timestamp, Timestamp)>,
     /// The key.
     pub state: Seen<KeyState>,
     /// Times of past on-demand rotations.
     pub rotations: Seen<Vec<Timestamp>>,
     /// Queues of the account and Region that point at the key.
     pub queues_under_key: Seen<Vec<String>>,
+    /// Its last use.
+    pub last_use: Seen<LastUse>,
     /// Whether its deletion was scheduled by this pass.
     pub scheduled: bool,
 }

@@ -11,7 +11,9 @@ use super::deleted;
 use super::grants::is_to;
 use super::migration::{self, Stage};
 use super::observed::{ObservedKeyObject, ObservedQueue, Seen};
+use super::record::is_url_of;
 use super::state::{Attributes, QueueState, Tags};
+use super::stripped;
 use super::teardown::ends_otherwise;
 use crate::api::Reason;
 use crate::api::reasons::Class;
@@ -57,12 +59,17 @@ pub fn plan_queue(declared: &DesiredQueue, observed: &ObservedQueue, now: Timest
     let Some(key_arn) = key.and_then(|key| key.arn.as_deref()) else { return vec![waiting_for_key(desired, observed)] };
     let usable = usable(desired, observed);
     let (desired, granted) = (&usable.desired, usable.granted);
-    let settled = !observed.check && desired.dead_letter_end.is_none();
-    if granted && settled && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn)) {
+    let is_settled =
+        !observed.check && desired.dead_letter_end.is_none() && observed.leaves(desired).is_none() && records_its_queues(desired, observed);
+    if granted && is_settled && observed.applied_sha256.as_ref().is_some_and(|recorded| *recorded == applied_sha256(desired, key_arn)) {
         return upkeep(declared, observed, now).map_or_else(|| settle(observed, now), |action| vec![action]);
     }
     if not_read(desired, observed) {
         return vec![read(desired, observed)];
+    }
+    let retag = stripped::retag(&desired.tags, observed);
+    if !retag.is_empty() {
+        return forget_first(retag, None, observed);
     }
     if let Some(obstacle) = adoption::obstacle(declared, observed) {
         return vec![obstacle];
@@ -78,7 +85,7 @@ pub fn plan_queue(declared: &DesiredQueue, observed: &ObservedQueue, now: Timest
         return forget_first(claims, desired.dead_letter.as_ref(), observed);
     }
     let current = observed.leaves(desired);
-    let (key_arn, next) = match current.map(|current| migration::stage(desired, observed, current, granted, now)) {
+    let (key_arn, next) = match current.map(|current| migration::stage(desired, observed, current, key_arn, granted, now)) {
         Some(Stage::Stays(current, next)) => (current.arn, next),
         Some(Stage::Moves) | None => (Some(key_arn.to_owned()), None),
     };
@@ -111,12 +118,21 @@ fn upkeep(declared: &DesiredQueue, observed: &ObservedQueue, now: Timestamp) -> 
     migration::upkeep(&desired, observed, now).or_else(|| adoption::upkeep(declared, observed))
 }
 
+/// Whether the URLs in status, which anyone may have edited, are those of the declared queues.
+fn records_its_queues(desired: &DesiredQueue, observed: &ObservedQueue) -> bool {
+    let of = |side: &QueueSide, url: &Option<String>| url.as_ref().is_some_and(|url| is_url_of(url, &side.arn));
+    of(&desired.source, &observed.source_url) && desired.dead_letter.as_ref().is_none_or(|side| of(side, &observed.dead_letter_url))
+}
+
 fn not_read(desired: &DesiredQueue, observed: &ObservedQueue) -> bool {
     observed.source == Seen::NotRead || (desired.dead_letter.is_some() && observed.dead_letter == Seen::NotRead)
 }
 
 fn read(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAction {
-    let locate = |side: &QueueSide, url: &Option<String>| QueueLocator { name: side.arn.name().to_owned(), url: url.clone() };
+    let locate = |side: &QueueSide, url: &Option<String>| QueueLocator {
+        name: side.arn.name().to_owned(),
+        url: url.clone().filter(|url| is_url_of(url, &side.arn)),
+    };
     QueueAction::ReadQueues {
         source: locate(&desired.source, &observed.source_url),
         dead_letter: desired.dead_letter.as_ref().map(|side| locate(side, &observed.dead_letter_url)),
@@ -147,7 +163,10 @@ struct Usable {
 fn usable(desired: &DesiredQueue, observed: &ObservedQueue) -> Usable {
     let (key, mut desired) = (observed.key.as_ref(), desired.clone());
     // While it moves, the key it is under and the key it moves to.
-    let current = observed.leaves(&desired).map(|current| observed.other_keys.iter().find(|key| key.name == current.name));
+    let is_there = |arn: &str| migration::are_under(&desired, observed, arn);
+    let moved = key.and_then(|key| key.arn.as_deref()).is_some_and(is_there);
+    let current = observed.leaves(&desired).filter(|current| !moved && !observed.lost(current));
+    let current = current.map(|current| observed.other_keys.iter().find(|key| key.name == current.name));
     let holds = |access: &QueueAccess| {
         let sha256 = access.sha256();
         let of = |key: Option<&ObservedKeyObject>| key.and_then(|key| key.holds.as_deref()) == Some(sha256.as_str());
@@ -206,10 +225,13 @@ fn waiting_for_key(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAct
         }
         return QueueAction::Hold(Hold::new(Reason::AwaitingApproval, message));
     }
+    let lost = observed.leaves(desired).filter(|current| observed.lost(current)).map_or_else(String::new, |current| {
+        format!("KMS holds key {} no longer, and messages under it cannot be read any more; ", current.arn.as_deref().unwrap_or(&current.name))
+    });
     QueueAction::Hold(match observed.key.as_ref().and_then(|key| key.not_ready.as_ref()) {
-        Some((reason, message)) if reason.class() == Class::Stalled => Hold::new(*reason, format!("QueueKey {name}: {message}")),
-        Some((_, message)) => Hold::new(Reason::WaitingForKey, format!("QueueKey {name} does not grant this queue's access yet: {message}")),
-        None => Hold::new(Reason::WaitingForKey, format!("QueueKey {name} does not grant this queue's access yet")),
+        Some((reason, message)) if reason.class() == Class::Stalled => Hold::new(*reason, format!("{lost}QueueKey {name}: {message}")),
+        Some((_, message)) => Hold::new(Reason::WaitingForKey, format!("{lost}QueueKey {name} does not grant this queue's access yet: {message}")),
+        None => Hold::new(Reason::WaitingForKey, format!("{lost}QueueKey {name} does not grant this queue's access yet")),
     })
 }
 

@@ -9,11 +9,15 @@ use super::observed::{AdoptionRecord, CurrentKey, NextKeyRecord, NonceRecord, Ob
 use crate::api::encrypted_queue::{AdoptionStatus, KeyReference, NextKey, PreviousKey, QueueReference};
 use crate::api::queue_key::{AppliedApproval, Creation, Rotation};
 use crate::api::{EncryptedQueueStatus, QueueKeyStatus};
+use crate::names::{QueueArn, sha256_hex};
 
 impl ObservedQueue {
     /// As much as status tells.
     pub fn recorded(status: &EncryptedQueueStatus) -> Self {
-        let url = |reference: &Option<QueueReference>| reference.as_ref().and_then(QueueReference::known_url).map(str::to_owned);
+        // One that contradicts itself is not believed: the queue is looked up by its name.
+        let url = |reference: &Option<QueueReference>| {
+            reference.as_ref().map(|reference| if agrees(reference) { reference.url.clone() } else { String::new() })
+        };
         Self {
             current_key: status.key.as_ref().map(|key| CurrentKey { name: key.name.clone(), arn: key.arn.clone() }),
             next_key: status.next_key.as_ref().and_then(next_key),
@@ -31,6 +35,15 @@ impl ObservedQueue {
             ..Self::default()
         }
     }
+}
+
+fn agrees(reference: &QueueReference) -> bool {
+    QueueArn::parse(&reference.arn).is_ok_and(|arn| arn.name() == reference.name && is_url_of(&reference.url, &arn))
+}
+
+/// Whether a URL is that of a queue, whatever the endpoint: it ends in account and name.
+pub(super) fn is_url_of(url: &str, arn: &QueueArn) -> bool {
+    url.ends_with(&format!("/{}/{}", arn.as_str().split(':').nth(4).unwrap_or_default(), arn.name()))
 }
 
 fn next_key(next: &NextKey) -> Option<NextKeyRecord> {
@@ -112,6 +125,9 @@ impl ObservedKey {
             approval: status.approval.as_ref().map(|approval| approval.name.clone()),
             applied_sha256: status.applied_sha256.clone(),
             applied_tag_keys: status.applied_tag_keys.clone(),
+            genuine: is_genuine(status),
+            lost: status.lost_at.is_some(),
+            retirement: status.retirement.as_ref().and_then(|retirement| Some((retirement.since.as_ref()?.0, retirement.decrypt_until.as_ref()?.0))),
             rotation_period_days: rotation.period_days,
             rotation_served: rotation.requested_at.map(|time| time.0),
             rotation_serving: rotation.serving.map(|time| time.0),
@@ -120,6 +136,27 @@ impl ObservedKey {
             ..Self::default()
         }
     }
+}
+
+/// Hash of which key it is.
+fn key_sha256(status: &QueueKeyStatus) -> Option<String> {
+    let nonce = status.creation.as_ref().map(|creation| &creation.nonce);
+    Some(sha256_hex(&serde_json::json!([status.key_id.as_ref()?, status.arn.as_ref()?, nonce, status.lost_at]).to_string()))
+}
+
+/// Notes that status names the right key.
+pub fn seal(status: &mut QueueKeyStatus) {
+    status.key_sha256 = key_sha256(status);
+}
+
+/// Whether status says that KMS holds the key no longer, and nobody but the operator wrote so.
+pub fn is_lost(status: &QueueKeyStatus) -> bool {
+    status.lost_at.is_some() && is_genuine(status)
+}
+
+/// Whether status names a key as it was recorded.
+pub fn is_genuine(status: &QueueKeyStatus) -> bool {
+    status.key_sha256.is_some() && status.key_sha256 == key_sha256(status)
 }
 
 /// Takes a nonce into a QueueKey's status: no key has been made with it yet.
@@ -140,6 +177,8 @@ pub fn record(status: &mut QueueKeyStatus, action: &KeyAction, now: Timestamp) {
             let started_at = status.creation.as_ref().map_or(Time(now), |creation| creation.started_at.clone());
             status.creation = Some(Creation { nonce: nonce.clone(), started_at });
             (status.key_id, status.arn) = (Some(id.clone()), Some(arn.clone()));
+            status.lost_at = None;
+            seal(status);
             status.users.clone_from(users);
             note_approval(status, approval.as_ref(), now);
         }

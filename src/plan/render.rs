@@ -62,6 +62,8 @@ pub fn key_action(action: &KeyAction) -> String {
     match action {
         KeyAction::FindByAlias { alias } => format!("look up {alias}"),
         KeyAction::FindByTags { tags: _ } => "look for a key with this object's tags".to_owned(),
+        KeyAction::ReadEvidence { ids } => format!("look for uses of keys {}", ids.join(", ")),
+        KeyAction::ReadLastUse { id } => format!("look when key {id} was last used"),
         KeyAction::RecordNonce => "note that a key is about to be made".to_owned(),
         KeyAction::CreateKey { policy: _, tags: _, description } => format!("create key for {description}"),
         KeyAction::RecordKey { id, .. } => format!("note that the key is {id}"),

@@ -1,13 +1,18 @@
 //! What to do next when a declaration ends, is refused or is paused: nothing is loosened, no message is lost.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Hold, KeyAction, QueueAction, QueueLocator};
+use super::creation::plan_creation;
 use super::grants::held;
-use super::key::{SearchWindow, plan_creation, point_alias};
-use super::observed::{ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
+use super::key::{CLOCK_SKEW, SearchWindow, point_alias};
+use super::lost::{self, Found};
+use super::migration::SPREAD;
+use super::observed::{LastUse, ObservedKey, ObservedKeyObject, ObservedQueue, Seen};
 use super::queue::{forget_first, parsed_policy, revokes};
+use super::record::is_url_of;
 use super::state::{KeyLifecycle, QueueState, Tags};
+use super::stripped;
 use crate::api::labels::{DELETE_NON_EMPTY, TAG_RELEASED};
 use crate::api::sensitivity_tier::Others;
 use crate::api::{DeletionPolicy, Reason};
@@ -17,6 +22,9 @@ use crate::policy::access::QueueAccess;
 use crate::policy::document::Document;
 use crate::policy::queue_policy::{self, Denial, QueueKind};
 use crate::policy::read_back;
+
+/// Pause between two looks at a key's last use.
+const LOOK_FOR_USE: SignedDuration = SignedDuration::from_hours(1);
 
 /// The end of an EncryptedQueue.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -40,6 +48,10 @@ pub fn plan_queue_end(ending: &EndingQueue, observed: &ObservedQueue, now: Times
     }
     if let (Some(source), Seen::NotRead) = (&ending.source, &observed.source) {
         return vec![QueueAction::ReadQueues { source: source.clone(), dead_letter: ending.dead_letter.clone() }];
+    }
+    let retag = stripped::retag(&ending.owner, observed);
+    if !retag.is_empty() {
+        return retag;
     }
     let ours = |which| observed.queue(which).present().filter(|queue| owner_tags_match(&queue.tags, &ending.owner)).map(|queue| (which, queue));
     let queues: Vec<(QueueKind, &QueueState)> = [QueueKind::Source, QueueKind::DeadLetter].into_iter().filter_map(ours).collect();
@@ -127,7 +139,8 @@ pub fn plan_kept_queue(kept: &KeptQueue, observed: &ObservedQueue) -> Vec<QueueA
         return Vec::new();
     }
     if observed.source == Seen::NotRead || (kept.dead_letter_queue.is_some() && observed.dead_letter == Seen::NotRead) {
-        let locate = |arn: &QueueArn, url: &Option<String>| QueueLocator { name: arn.name().to_owned(), url: url.clone() };
+        let locate =
+            |arn: &QueueArn, url: &Option<String>| QueueLocator { name: arn.name().to_owned(), url: url.clone().filter(|url| is_url_of(url, arn)) };
         return vec![QueueAction::ReadQueues {
             source: locate(&kept.queue, &observed.source_url),
             dead_letter: kept.dead_letter_queue.as_ref().map(|arn| locate(arn, &observed.dead_letter_url)),
@@ -199,12 +212,18 @@ pub fn plan_key_end(desired: &DesiredKey, observed: &ObservedKey, window: Search
         let made = searching.filter(|actions| !matches!(actions.as_slice(), [KeyAction::RecordNonce | KeyAction::CreateKey { .. }]));
         return made.unwrap_or_else(|| end(desired.deletion_policy));
     };
-    let Seen::Present(state) = &observed.state else {
-        return if observed.state == Seen::Absent { end(desired.deletion_policy) } else { vec![KeyAction::ReadKey { id: id.clone() }] };
+    let state = match lost::find(desired, &held(desired, observed), observed, window, now) {
+        Found::Key(state) => state,
+        Found::Not(actions) => {
+            return match actions.first() {
+                Some(KeyAction::Hold(hold)) if hold.reason == Reason::KeyLost => end(desired.deletion_policy),
+                // Let go of, as what it is now: another's.
+                Some(KeyAction::Hold(hold)) if hold.reason == Reason::KeyConflict => end(DeletionPolicy::Retain),
+                _ => actions,
+            };
+        }
     };
     match desired.deletion_policy {
-        // Let go of, as what it is now: another's.
-        _ if !owner_tags_match(&state.tags, &desired.tags) => end(DeletionPolicy::Retain),
         _ if state.metadata.lifecycle == KeyLifecycle::PendingDeletion => end(desired.deletion_policy),
         DeletionPolicy::Retain if state.tags.contains_key(TAG_RELEASED) => end(DeletionPolicy::Retain),
         DeletionPolicy::Retain => vec![KeyAction::TagKey { id: id.clone(), tags: [(TAG_RELEASED.to_owned(), released_at(now))].into() }],
@@ -212,9 +231,30 @@ pub fn plan_key_end(desired: &DesiredKey, observed: &ObservedKey, window: Search
             Seen::NotRead => vec![KeyAction::FindQueuesUnderKey { arn: arn.clone() }],
             Seen::Present(queues) if !queues.is_empty() => {
                 let message = format!("queues still point at key {id}: {}; it is kept until they do not", queues.join(", "));
-                vec![KeyAction::Hold(Hold::until(Reason::InUse, message, now + jiff::SignedDuration::from_secs(60)))]
+                vec![KeyAction::Hold(Hold::until(Reason::InUse, message, now + SignedDuration::from_secs(60)))]
             }
-            _ => vec![KeyAction::ScheduleKeyDeletion { id: id.clone(), window_days: desired.deletion_window_days }],
+            _ => unless_used(desired, observed, id, now),
         },
     }
+}
+
+/// Consumers decrypt under a key that their queues have left until messages under it have expired. Who uses it otherwise, or later, may need it: it is kept
+/// until nobody has for as long as its deletion would take. Where KMS does not tell, the queues have the word.
+fn unless_used(desired: &DesiredKey, observed: &ObservedKey, id: &str, now: Timestamp) -> Vec<KeyAction> {
+    let Some((since, until)) = observed.retirement else {
+        return vec![KeyAction::ScheduleKeyDeletion { id: id.to_owned(), window_days: desired.deletion_window_days }];
+    };
+    let Seen::Present(last_use) = &observed.last_use else { return vec![KeyAction::ReadLastUse { id: id.to_owned() }] };
+    let quiet = SignedDuration::from_hours(24 * i64::from(desired.deletion_window_days));
+    if let LastUse::At { at, operation } = last_use {
+        let expected = if operation == "Decrypt" { until } else { since + SPREAD };
+        if *at > expected + CLOCK_SKEW && now < *at + quiet {
+            let message = format!(
+                "key {id} was used by {operation} at {at:.0}, although its queues left it at {since:.0}: it is kept until nobody has used it for {} days",
+                desired.deletion_window_days
+            );
+            return vec![KeyAction::Hold(Hold::until(Reason::InUse, message, now + LOOK_FOR_USE))];
+        }
+    }
+    vec![KeyAction::ScheduleKeyDeletion { id: id.to_owned(), window_days: desired.deletion_window_days }]
 }

@@ -14,6 +14,7 @@ use crate::outcome::End;
 use crate::outcome::key::KeyPass;
 use crate::plan::grants::{Pending, held};
 use crate::plan::objects;
+use crate::plan::record;
 use crate::plan::state::{KeyState, QueueState};
 use crate::plan::teardown::{KeptQueue, plan_kept_queue};
 use crate::plan::{Hold, ObservedKey, ObservedQueue, QueueAction, Seen, plan_queue};
@@ -61,17 +62,9 @@ impl Progress {
         !complete && self.rounds < MOST_ROUNDS
     }
 
-    pub(super) fn list(
-        &mut self,
-        number: usize,
-        call: Option<&'static str>,
-        change: Change,
-        text: String,
-        after_approval: bool,
-        after_settling: bool,
-    ) {
+    pub(super) fn list(&mut self, number: usize, call: Option<&'static str>, change: Change, text: String, after_approval: bool) {
         let system = if call.is_some() { System::Aws } else { System::Kubernetes };
-        self.actions.push(ActionReport { number, system, call, change, text, after_approval, after_settling });
+        self.actions.push(ActionReport { number, system, call, change, text, after_approval });
     }
 }
 
@@ -106,7 +99,7 @@ impl KeyRun {
     pub(super) fn write_status(&mut self, desired: &DesiredKey, end: &End, now: Timestamp) {
         let observed = &self.observed;
         let creation = observed.nonce.as_ref().map(|nonce| Creation { nonce: nonce.nonce.clone(), started_at: Time(nonce.started_at) });
-        let recorded = QueueKeyStatus {
+        let mut recorded = QueueKeyStatus {
             key_id: observed.key_id.clone(),
             arn: observed.arn.clone(),
             creation,
@@ -114,6 +107,9 @@ impl KeyRun {
             access_revision: Some(observed.access_revision),
             ..self.object.status.clone().unwrap_or_default()
         };
+        if observed.genuine {
+            record::seal(&mut recorded);
+        }
         let pass = KeyPass { desired: Some(desired), observed, end, checked_now: None, generation: self.object.metadata.generation };
         self.object.status = Some(pass.status(&recorded, now));
     }

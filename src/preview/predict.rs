@@ -44,6 +44,8 @@ pub fn key_effect(action: &KeyAction, place: &Place, now: Timestamp) -> Option<K
     Some(match action {
         KeyAction::FindByAlias { .. }
         | KeyAction::FindByTags { .. }
+        | KeyAction::ReadEvidence { .. }
+        | KeyAction::ReadLastUse { .. }
         | KeyAction::ReadKey { .. }
         | KeyAction::ReadRotations { .. }
         | KeyAction::FindQueuesUnderKey { .. } => return None,
@@ -122,6 +124,8 @@ pub fn key_write(action: &KeyAction) -> Option<(&'static str, Change)> {
         KeyAction::ScheduleKeyDeletion { .. } => ("kms:ScheduleKeyDeletion", Change::Remove),
         KeyAction::FindByAlias { .. }
         | KeyAction::FindByTags { .. }
+        | KeyAction::ReadEvidence { .. }
+        | KeyAction::ReadLastUse { .. }
         | KeyAction::RecordNonce
         | KeyAction::RecordKey { .. }
         | KeyAction::ReadKey { .. }

@@ -92,8 +92,6 @@ pub struct ActionReport {
     pub text: String,
     /// Whether it waits for an approval that is not given yet.
     pub after_approval: bool,
-    /// Whether it waits until a key's policy has spread, since the queue is in use.
-    pub after_settling: bool,
 }
 
 /// Where something is done.

@@ -8,7 +8,7 @@ use super::member::{KeyRun, Progress, QueueRun};
 use super::predict;
 use super::report::Change;
 use crate::api::queue_key::NamespacedName;
-use crate::api::{EncryptedQueue, QueueKey, Reason, Tenant};
+use crate::api::{EncryptedQueue, QueueKey, Tenant};
 use crate::desired::{Approval, DesiredKey, DesiredQueue, KeyInput, Refusal, desired_key, place_of};
 use crate::explain::Snapshot;
 use crate::names::RoleArn;
@@ -68,8 +68,6 @@ pub(super) struct Group {
     pub(super) key_name: Option<String>,
     pub(super) key: Option<KeyRun>,
     pub(super) approvals_assumed: bool,
-    /// What comes next is done at this time: a key settles until then.
-    settled_at: Option<Timestamp>,
     member: usize,
     acted: bool,
 }
@@ -236,7 +234,6 @@ impl Preview {
 
     fn step_queue(&mut self, now: Timestamp) -> Step {
         let group = &mut self.groups[self.group];
-        let now = group.settled_at.map_or(now, |settled_at| settled_at.max(now));
         let (key, run) = (group.key.as_ref(), &mut group.queues[group.member]);
         if let Some(key) = key {
             run.observed.key = Some(objects::observed_key_object(&key.object, &run.object));
@@ -247,11 +244,6 @@ impl Preview {
         }
         for action in actions {
             if let QueueAction::Hold(hold) = action {
-                // The one wait that is sure to end, and after which the queue itself changes.
-                if let (Reason::Migrating, Some(until)) = (hold.reason, hold.until) {
-                    group.settled_at = Some(until);
-                    return Step::Acted;
-                }
                 run.progress.hold = Some(hold);
                 return Step::Rest;
             }
@@ -272,7 +264,7 @@ impl Preview {
             let listed = write.or_else(|| matches!(action, QueueAction::EnsureKey { .. }).then_some((None, Change::Make)));
             if let Some((call, change)) = listed {
                 self.numbered += 1;
-                run.progress.list(self.numbered, call, change, render::queue_action(&action), group.approvals_assumed, group.settled_at.is_some());
+                run.progress.list(self.numbered, call, change, render::queue_action(&action), group.approvals_assumed);
             }
             if let Some(made) = made {
                 self.ensure_key(made);
@@ -292,7 +284,6 @@ impl Preview {
 
     fn step_key(&mut self, now: Timestamp) -> Step {
         let Some(run) = &self.groups[self.group].key else { return Step::Rest };
-        let now = self.groups[self.group].settled_at.map_or(now, |settled_at| settled_at.max(now));
         let Some(desired) = self.desired_key(run).filter(DesiredKey::is_used) else { return Step::Rest };
         let (window, group) = (self.input.window, &mut self.groups[self.group]);
         let Some(run) = &mut group.key else { return Step::Rest };
@@ -315,7 +306,7 @@ impl Preview {
             if let Some((call, change)) = predict::key_write(&action) {
                 self.numbered += 1;
                 let text = render::key_action(&action).replace(&format!(" ({})", predict::NONCE), "");
-                run.progress.list(self.numbered, Some(call), change, text, group.approvals_assumed, group.settled_at.is_some());
+                run.progress.list(self.numbered, Some(call), change, text, group.approvals_assumed);
             }
         }
         Step::Acted

@@ -13,7 +13,7 @@ use crate::explain::Snapshot;
 use crate::names::RoleArn;
 use crate::plan::effect::{KeyEffect, QueueEffect};
 use crate::plan::state::{KeyState, QueueState};
-use crate::plan::{KeyAction, SearchWindow};
+use crate::plan::{KeyAction, QueueAction, SearchWindow};
 
 const WORKER: &str = "arn:aws:iam::123456789012:role/acme-orders-worker";
 
@@ -60,7 +60,11 @@ impl World {
         while let Some(question) = preview.advance(now()) {
             match question {
                 Question::Queues { action, .. } => {
-                    let effect = QueueEffect::Queues { source: self.source.clone(), dead_letter: self.dead_letter.clone() };
+                    let effect = match &action {
+                        QueueAction::ReadFoundKey { key } => QueueEffect::FoundKey(Some(key.clone())),
+                        QueueAction::ReadDeadLetterSources { .. } => QueueEffect::DeadLetterSources(Vec::new()),
+                        _ => QueueEffect::Queues { source: self.source.clone(), dead_letter: self.dead_letter.clone() },
+                    };
                     preview.answer_queues(&action, effect, now());
                 }
                 Question::Key { action, .. } => {
@@ -112,6 +116,26 @@ fn calls(report: &PlanReport) -> Vec<&str> {
 
 fn orders(report: &PlanReport) -> &ObjectReport {
     report.objects.iter().find(|object| object.kind == "EncryptedQueue").unwrap()
+}
+
+#[test]
+fn taking_a_queue_over_tells_who_loses_access() {
+    let mut world = World::empty();
+    let intruder = "arn:aws:iam::123456789012:role/legacy-reader";
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": [intruder, WORKER]},
+        "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage"], "Resource": "arn:aws:sqs:eu-west-1:123456789012:acme-orders"}]});
+    let attributes = [("KmsMasterKeyId", "arn:aws:kms:eu-west-1:123456789012:key/theirs".to_owned()), (POLICY, policy.to_string())];
+    let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).into();
+    world.source = Some(QueueState { url: "https://sqs/123456789012/acme-orders".into(), attributes, tags: BTreeMap::new() });
+    let refused = world.report();
+    assert_eq!((refused.exit_code(), orders(&refused).waits.as_ref().unwrap().reason.as_str()), (1, "QueueConflict"));
+    world.snapshot.queues.get_mut(&name()).unwrap().spec.adoption = crate::api::encrypted_queue::Adoption::IfUnowned;
+    world.snapshot.tenants.get_mut("acme").unwrap().spec.adoptable_queue_names = vec!["acme-orders".to_owned()];
+    let report = world.report();
+    let expected = ["kms:CreateKey", "kms:CreateAlias", "kms:EnableKeyRotation", "sqs:TagQueue", "sqs:CreateQueue", "sqs:SetQueueAttributes"];
+    assert_eq!((calls(&report), report.exit_code()), (expected.to_vec(), 2));
+    let orders = orders(&report);
+    assert!(orders.losses.iter().any(|line| line.contains(intruder)), "{:?}", orders.losses);
 }
 
 #[test]

@@ -32,8 +32,7 @@ fn section(object: &ObjectReport) -> Vec<String> {
     lines.extend(object.actions.iter().map(|action| {
         let system = if action.system == System::Kubernetes { " (in the cluster)" } else { "" };
         let after = if action.after_approval { ", once approved" } else { "" };
-        let settled = if action.after_settling { ", once the key has settled" } else { "" };
-        format!("  {:>3}. {}{system}{after}{settled}", action.number, action.text)
+        format!("  {:>3}. {}{system}{after}", action.number, action.text)
     }));
     for (heading, sign, changes) in [("gains", '+', &object.gains), ("loses", '-', &object.losses)] {
         lines.extend((!changes.is_empty()).then(|| format!("  {heading}")));

@@ -33,6 +33,8 @@ pub(crate) struct World {
     /// Who the operator is in Kubernetes.
     pub(crate) operator_user: User,
     operator: Option<Server>,
+    /// More of them.
+    others: Vec<Server>,
     /// Taken at the end.
     witness: Option<Witness>,
     _moto: Moto,
@@ -42,6 +44,7 @@ pub(crate) struct World {
 impl Drop for World {
     fn drop(&mut self) {
         self.operator = None;
+        self.others.clear();
         let Some(witness) = self.witness.take().filter(|_| !std::thread::panicking()) else { return };
         let report = witness.judge(&self.proxy);
         assert!(report.violations.is_empty(), "{} of {} writes:\n{}", report.violations.len(), report.writes, report.violations.join("\n"));
@@ -56,7 +59,7 @@ impl World {
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
         let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
-        let world = Self { client, proxy, control_plane, operator_user: User::Admin, operator: None, witness, _moto: moto };
+        let world = Self { client, proxy, control_plane, operator_user: User::Admin, operator: None, others: Vec::new(), witness, _moto: moto };
         for definition in crds::all() {
             world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
         }
@@ -83,6 +86,21 @@ impl World {
     }
 
     pub(crate) fn start_operator(&mut self, more: &[&str]) {
+        self.operator = Some(self.launch(more));
+    }
+
+    /// Another one beside it.
+    pub(crate) fn start_another(&mut self, more: &[&str]) {
+        let another = self.launch(more);
+        self.others.push(another);
+    }
+
+    /// Ends the one that was started first of those, at once.
+    pub(crate) fn stop_another(&mut self) {
+        self.others.remove(0);
+    }
+
+    fn launch(&self, more: &[&str]) -> Server {
         let directory = Server::directory("operator").expect("a directory");
         let kubeconfig = directory.path().join("kubeconfig");
         let current = |user: User| format!("\"current-context\": \"{}\"", user.name());
@@ -110,12 +128,25 @@ impl World {
         .map(Into::into)
         .collect();
         arguments.extend(more.iter().map(Into::into));
-        self.operator = Some(Server::start("operator", directory, Path::new("/usr/bin/env"), &arguments).expect("the operator starts"));
+        Server::start("operator", directory, Path::new("/usr/bin/env"), &arguments).expect("the operator starts")
     }
 
     /// Ends the operator at once, as a crash does.
     pub(crate) fn stop_operator(&mut self) {
         self.operator = None;
+    }
+
+    /// The process of the operator that was started first: stopped and continued by signals.
+    pub(crate) fn operator_process(&self) -> u32 {
+        let directory = self.operator.as_ref().expect("an operator").path().to_owned();
+        let kubeconfig = format!("KUBECONFIG={}", directory.join("kubeconfig").display());
+        let processes = std::fs::read_dir("/proc").expect("processes").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let is_it = |process: &u32| {
+            let of = |file: &str| std::fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
+            let runs = std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|exe| exe.ends_with("encrypted-queue"));
+            runs && of("environ").split(|byte| *byte == 0).any(|variable| variable == kubeconfig.as_bytes())
+        };
+        processes.into_iter().find(is_it).expect("the operator runs")
     }
 
     pub(crate) fn operator_log(&self) -> String {

@@ -106,6 +106,7 @@ pub struct Declared {
     pub operator: Option<RoleArn>,
     pub within_limit: bool,
     pub leaves_approval: bool,
+    pub key_generation: u32,
 }
 
 /// The declaration that all others differ from: everything in it is admitted.
@@ -119,6 +120,7 @@ pub fn declared() -> Declared {
         operator: Some(operator()),
         within_limit: true,
         leaves_approval: false,
+        key_generation: 1,
     }
 }
 
@@ -159,7 +161,7 @@ impl Declared {
             cluster_id: CLUSTER,
             operator_role: self.operator.as_ref(),
             within_limit: self.within_limit,
-            key_generation: 1,
+            key_generation: self.key_generation,
             leaves_approval: self.leaves_approval,
             settle: SETTLE,
         })

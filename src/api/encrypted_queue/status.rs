@@ -135,7 +135,7 @@ pub struct KeyReference {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousKey {
-    /// Name of the QueueKey; absent for a foreign key.
+    /// Name of the QueueKey; absent for a foreign key, and for a key of the operator's that KMS holds no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub name: Option<String>,
@@ -146,7 +146,7 @@ pub struct PreviousKey {
     pub managed: bool,
     /// When the queue was pointed at another key.
     pub switched_at: Time,
-    /// Until when consumers may still need it.
+    /// Until when messages under it may live, and consumers need it.
     pub decrypt_until: Time,
 }
 

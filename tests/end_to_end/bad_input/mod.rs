@@ -2,6 +2,7 @@
 
 mod faults;
 mod judged;
+mod records;
 mod refused;
 mod tightened;
 mod upkeep;
@@ -71,7 +72,7 @@ async fn world() -> World {
 }
 
 /// Waits until an Event about the object carries the reason.
-async fn until_event(world: &World, namespace: &str, name: &str, reason: &str) {
+pub(crate) async fn until_event(world: &World, namespace: &str, name: &str, reason: &str) {
     world
         .until(&format!("an Event says {reason} of {name}"), async || world.events(namespace, name).await.iter().any(|(found, _)| found == reason))
         .await;

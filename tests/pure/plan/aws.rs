@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use encrypted_queue::names::Place;
 use encrypted_queue::plan::effect::{KeyEffect, QueueEffect};
-use encrypted_queue::plan::observed::FoundKey;
+use encrypted_queue::plan::observed::{FoundKey, KeyEvidence, LastUse};
 use encrypted_queue::plan::state::{Attributes, KeyLifecycle, KeyMetadata, KeyState, KmsGrant, QueueState, RotationState, Tags};
 use encrypted_queue::plan::{KeyAction, QueueAction, QueueLocator};
 use encrypted_queue::policy::document::{Document, Principals};
@@ -26,6 +26,8 @@ pub struct Aws {
     pub missing: BTreeSet<String>,
     /// How long the tags of a new key stay hidden from a search.
     pub tags_visible_after: SignedDuration,
+    /// KMS does not tell when a key was used.
+    pub hides_use: bool,
 }
 
 /// One account and Region.
@@ -51,6 +53,8 @@ pub struct Key {
     pub rotation: RotationState,
     pub grants: Vec<KmsGrant>,
     pub rotated_at: Vec<Timestamp>,
+    /// Its last use.
+    pub used: Option<(Timestamp, String)>,
 }
 
 fn name_in(url: &str) -> &str {
@@ -124,6 +128,14 @@ impl Aws {
         self.missing.remove(arn);
     }
 
+    fn last_use(&self, key: Option<&Key>) -> LastUse {
+        match key.map(|key| &key.used) {
+            Some(Some((at, operation))) if !self.hides_use => LastUse::At { at: *at, operation: operation.clone() },
+            Some(None) if !self.hides_use => LastUse::Never,
+            _ => LastUse::Unknown,
+        }
+    }
+
     /// Makes a key as `CreateKey` does.
     pub fn create_key(&mut self, place: &Place, policy: &str, tags: &Tags, description: &str, now: Timestamp) -> KeyMetadata {
         self.keys_made += 1;
@@ -137,7 +149,15 @@ impl Aws {
             deletion_date: None,
         };
         let (policy, tags) = (policy.to_owned(), tags.clone());
-        let key = Key { metadata: metadata.clone(), policy, tags, rotation: RotationState::default(), grants: Vec::new(), rotated_at: Vec::new() };
+        let key = Key {
+            metadata: metadata.clone(),
+            policy,
+            tags,
+            rotation: RotationState::default(),
+            grants: Vec::new(),
+            rotated_at: Vec::new(),
+            used: None,
+        };
         self.at_mut(place).keys.insert(id, key);
         metadata
     }
@@ -221,10 +241,17 @@ impl Aws {
                 site.aliases.insert(alias.clone(), id.clone()).map(|_| KeyEffect::Done).ok_or(Refused("NotFoundException"))
             }
             KeyAction::ReadRotations { id } => Ok(KeyEffect::Rotations(self.at_mut(place).key(id)?.rotated_at.clone())),
-            KeyAction::FindQueuesUnderKey { arn } => {
+            KeyAction::FindQueuesUnderKey { arn } => Ok(KeyEffect::QueuesUnderKey(self.at(place).queues_under(arn))),
+            KeyAction::ReadLastUse { id } => Ok(KeyEffect::LastUse(self.last_use(self.at(place).keys.get(id)))),
+            KeyAction::ReadEvidence { ids } => {
                 let site = self.at(place);
-                let under = site.queues.iter().filter(|(_, queue)| queue.attributes.get("KmsMasterKeyId") == Some(arn));
-                Ok(KeyEffect::QueuesUnderKey(under.map(|(name, _)| name.clone()).collect()))
+                let evidence = |id: &String| KeyEvidence {
+                    id: id.clone(),
+                    policy: site.keys.get(id).map(|key| as_shown(&key.policy)),
+                    queues: site.queues_under(&place.key_arn(id)),
+                    last_use: self.last_use(site.keys.get(id)),
+                };
+                Ok(KeyEffect::Evidence(ids.iter().map(evidence).collect()))
             }
             _ => self.at_mut(place).change_key(action, now).map(|()| KeyEffect::Done),
         }
@@ -242,6 +269,11 @@ fn keeps_its_operator(policy: &str) -> Result<(), Refused> {
 }
 
 impl Site {
+    fn queues_under(&self, arn: &str) -> Vec<String> {
+        let under = self.queues.iter().filter(|(_, queue)| queue.attributes.get("KmsMasterKeyId").is_some_and(|key| key == arn));
+        under.map(|(name, _)| name.clone()).collect()
+    }
+
     fn read_queue(&self, place: &Place, locator: &QueueLocator) -> Option<QueueState> {
         let name = locator.url.as_deref().map_or(locator.name.as_str(), name_in);
         let queue = self.queues.get(name)?;

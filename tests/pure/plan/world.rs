@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use encrypted_queue::api::labels::PAUSED;
 use encrypted_queue::api::queue_key::{NamespacedName, QueueKeySpec};
 use encrypted_queue::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, QueueKeyStatus, SensitivityTier, Tenant};
-use encrypted_queue::desired::{Approval, DesiredKey, DesiredQueue, KeyInput, KeyUserInput, Refusal, desired_key, place_of};
+use encrypted_queue::desired::{Approval, DesiredKey, DesiredQueue, KeyInput, KeyUserInput, Refusal, desired_key, key_generation, place_of};
 use encrypted_queue::names::{Place, RoleArn};
 use encrypted_queue::plan::objects::{self, Rules};
 use encrypted_queue::plan::teardown::{EndingQueue, KeptQueue};
@@ -201,17 +201,23 @@ impl World {
     }
 
     pub fn judged(&self, scene: &Scene, name: &NamespacedName) -> Rc<Result<DesiredQueue, Box<Refusal>>> {
-        type Key = (Rc<str>, NamespacedName, Option<String>, Option<String>);
+        type Key = (Rc<str>, NamespacedName, Option<String>, Option<String>, u32);
         thread_local!(static MEMORY: RefCell<HashMap<Key, Rc<Result<DesiredQueue, Box<Refusal>>>>> = RefCell::default());
         // All of the status that a declaration is judged by.
         let status = self.queues.get(name).map(|queue| &queue.status.0);
         let recorded = status.and_then(|status| status.key.as_ref()).map(|key| key.name.clone());
-        let key =
-            (scene.texts[name].clone(), name.clone(), recorded, status.and_then(|status| status.dead_letter_queue.clone()).map(|queue| queue.name));
+        let dead_letters = status.and_then(|status| status.dead_letter_queue.clone()).map(|queue| queue.name);
+        let key = (scene.texts[name].clone(), name.clone(), recorded, dead_letters, self.key_generation(scene, name));
         MEMORY.with(|memory| {
             let known = memory.borrow().get(&key).cloned();
             known.unwrap_or_else(|| memory.borrow_mut().entry(key).or_insert_with(|| Rc::new(self.judge(scene, name))).clone())
         })
+    }
+
+    /// Generation of the key that it uses: another than the first once that is lost or full.
+    fn key_generation(&self, scene: &Scene, name: &NamespacedName) -> u32 {
+        let keys: Vec<QueueKey> = self.keys.keys().filter_map(|name| self.key_object(name)).collect();
+        key_generation(&self.stored(scene, name), &scene.tenant, &scene.tier, &keys)
     }
 
     fn judge(&self, scene: &Scene, name: &NamespacedName) -> Result<DesiredQueue, Box<Refusal>> {
@@ -227,6 +233,7 @@ impl World {
             operator: Some(operator()),
             within_limit: true,
             leaves_approval: false,
+            key_generation: self.key_generation(scene, name),
         }
         .judged()
     }

@@ -86,7 +86,8 @@ fn keys_that_bear_our_tags_but_not_all_our_marks_are_not_taken() {
         ("another description", vec![(with_nonce.clone(), policy, "mine", 0)]),
         ("another policy id", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0)]),
         ("older than the nonce", vec![(with_nonce.clone(), policy, "(nonce-1)", -3600)]),
-        ("two of them", vec![(with_nonce.clone(), policy, "(nonce-1)", 0), (with_nonce, policy, "(nonce-1)", 0)]),
+        ("two, and neither has all", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0), (forged, policy, "(nonce-1)", 0)]),
+        ("one that fits and one that nobody knows", vec![(with_nonce.clone(), policy, "(nonce-1)", 0), (with_nonce, foreign_policy, "mine", 0)]),
     ];
     for (case, keys) in cases {
         let mut world = world.clone();
@@ -97,7 +98,71 @@ fn keys_that_bear_our_tags_but_not_all_our_marks_are_not_taken() {
         let before = world.aws.clone();
         let run = world.settle(&scene);
         assert!(run.held().contains(&"AmbiguousOwnership"), "{case}: {:?}", run.ends);
+        assert!(run.told().iter().any(|message| message.contains("key-1") && message.contains("remove the tags")), "{case}: {:?}", run.told());
         assert_eq!(world.aws, before, "{case}");
+    }
+}
+
+/// Keys that all bear the nonce and every other mark: each as if an answer had been lost.
+fn made_thrice() -> (World, Scene) {
+    let (mut world, scene) = befallen(CREATE_KEY, Fault::Crash, SignedDuration::ZERO);
+    let made = world.aws.keys().next().unwrap().clone();
+    for later in [1, 2] {
+        let made_at = made.metadata.created_at.unwrap() + SignedDuration::from_secs(later);
+        world.aws.create_key(&scene.place(), &made.policy, &made.tags, &made.metadata.description, made_at);
+    }
+    world.wait(2);
+    (world, scene)
+}
+
+#[test]
+fn of_three_keys_with_the_nonce_one_is_taken_and_the_others_end() {
+    let (mut world, scene) = made_thrice();
+    world.settle(&scene);
+    world.assert_rest(&scene);
+    let ends: Vec<_> = world.aws.keys().filter(|key| key.metadata.lifecycle == KeyLifecycle::PendingDeletion).collect();
+    assert_eq!(ends.len(), 2);
+    for key in ends {
+        assert_eq!(key.tags["encryptedqueue.dev/superseded-by"], "key-1", "the oldest stays");
+        assert_eq!(key.metadata.deletion_date.unwrap().duration_since(world.now).as_hours() / 24, 29, "{key:?}");
+    }
+}
+
+#[test]
+fn of_several_keys_the_one_that_is_used_stays() {
+    let (mut world, scene) = made_thrice();
+    let place = scene.place();
+    let queue = super::Queue { attributes: [("KmsMasterKeyId".to_owned(), place.key_arn("key-3"))].into(), ..super::Queue::default() };
+    world.aws.at_mut(&place).queues.insert("strangers".to_owned(), queue.clone());
+    let mut one = world.clone();
+    one.settle(&scene);
+    assert_eq!(one.keys.values().next().unwrap().status.0.key_id.as_deref(), Some("key-3"));
+    // Two that may be needed, or use that KMS does not tell: a person decides.
+    let now = world.now;
+    let mut used = world.clone();
+    used.aws.at_mut(&place).keys.get_mut("key-2").unwrap().used = Some((now, "Decrypt".to_owned()));
+    let mut hidden = world;
+    hidden.aws.at_mut(&place).queues.clear();
+    hidden.aws.hides_use = true;
+    for mut world in [used, hidden] {
+        let before = world.aws.clone();
+        let run = world.settle(&scene);
+        assert!(run.held().contains(&"AmbiguousOwnership"), "{:?}", run.ends);
+        assert!(run.told().iter().any(|message| message.contains("key-1, key-2, key-3")), "{:?}", run.told());
+        assert_eq!(world.aws, before);
+    }
+}
+
+#[test]
+fn a_crash_among_several_keys_leads_to_the_same_end() {
+    for at in 0..8 {
+        for fault in [Fault::Crash, Fault::LostAnswer, Fault::Refusal] {
+            let (mut world, scene) = made_thrice();
+            world.run(&scene, false, Faults::on(at, fault));
+            world.settle(&scene);
+            world.assert_rest(&scene);
+            assert_eq!((world.aws.keys().count(), world.nonces), (3, 1), "{fault:?} {at}");
+        }
     }
 }
 

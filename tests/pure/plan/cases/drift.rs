@@ -111,11 +111,11 @@ fn a_queue_deleted_by_hand_is_made_again() {
 }
 
 #[test]
-fn a_queue_that_lost_our_tags_is_left_alone() {
+fn a_queue_with_anothers_tags_is_left_alone() {
     let (mut world, scene) = orders();
     world.meddle(|world| {
         let queue = queue_mut(world, &scene, SOURCE);
-        queue.tags.remove("encryptedqueue.dev/cluster");
+        queue.tags.insert("encryptedqueue.dev/cluster".to_owned(), "another".to_owned());
         queue.attributes.insert("VisibilityTimeout".to_owned(), "1".to_owned());
     });
     let run: Run = world.check(&scene);

@@ -108,14 +108,6 @@ fn a_key_whose_tags_name_another_owner_is_left_alone() {
 }
 
 #[test]
-fn a_lost_key_is_told_and_not_replaced() {
-    let (mut world, scene) = orders();
-    world.meddle(|world| world.aws.at_mut(&scene.place()).keys.clear());
-    let run = world.check(&scene);
-    assert_eq!((run.writes(), run.held()), (vec![], vec!["KeyUnusable"]));
-}
-
-#[test]
 fn a_fresh_object_does_not_take_a_strangers_key_by_its_alias() {
     let (mut world, scene): (World, Scene) = (World::default(), Scene::of(&["orders"]));
     let mut elsewhere = made(&scene);
