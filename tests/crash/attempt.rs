@@ -278,9 +278,8 @@ async fn tells(stage: &Stage, operation: &str) -> bool {
         for object in stage.all(kind).await {
             let conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             let is_wait = |c: &Value| match c["type"].as_str() {
-                Some("Ready") => c["status"] == "False",
                 Some("Reconciling" | "Stalled") => c["status"] == "True",
-                _ => false,
+                _ => c["status"] == "False",
             };
             if conditions.iter().any(|c| is_wait(c) && c["message"].as_str().is_some_and(|message| message.contains(operation))) {
                 return true;
