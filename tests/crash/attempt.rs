@@ -62,7 +62,7 @@ const LONGEST: Duration = Duration::from_mins(2);
 
 /// Plays a scenario. Err: why it did not come to an end. All that the operator did is left in the directory.
 pub(crate) async fn play(servers: &Servers, scenario: &Scenario, plan: &Plan, expected: Option<&State>, place: &Path) -> Result<Ended, String> {
-    let stage = Box::pin(Stage::set(servers, place.to_owned())).await;
+    let stage = Box::pin(Stage::set(servers, place.to_owned(), plan.time_out())).await;
     let exits = AtomicUsize::new(0);
     let playing = async {
         tokio::select! {
@@ -264,6 +264,7 @@ async fn fail(stage: &Stage, at: &Point, fault: Fault, lasting: bool, progress: 
         told = told || tells(stage, at.operation()).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    told = told || tells(stage, at.operation()).await;
     stage.proxy.clear_injections();
     // Whoever still waits has asked again meanwhile.
     let waits = locked(&hits).is_some_and(|(first, last): (Instant, Instant)| last - first > OUTAGE / 2);

@@ -70,7 +70,7 @@ impl Drop for Operator {
 }
 
 impl Operator {
-    pub(crate) fn new(directory: PathBuf, kubernetes: &KubernetesProxy, proxy: &Proxy, worker: usize) -> Self {
+    pub(crate) fn new(directory: PathBuf, kubernetes: &KubernetesProxy, proxy: &Proxy, worker: usize, time_out: &str) -> Self {
         std::fs::create_dir_all(&directory).expect("a directory");
         let (kubeconfig, clock) = (directory.join("kubeconfig"), directory.join("clock"));
         std::fs::write(&kubeconfig, kubernetes.kubeconfig()).expect("a kubeconfig");
@@ -91,12 +91,12 @@ impl Operator {
             of("ENCRYPTED_QUEUE_CLUSTER_ID", "crash"),
             of("ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", OPERATOR),
             of("ENCRYPTED_QUEUE_HTTP_ADDRESS", "127.0.0.1:0"),
-            // Longer than a call's time-out in real time, as always: a call that was given up may still take effect.
+            // Longer than the time-out of a call whose answer is lost, as always: it may still take effect.
             of("ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW", "400s"),
             of("ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD", "30s"),
             // Nothing but what happens should be looked at.
             of("ENCRYPTED_QUEUE_CHECK_PERIOD", "100h"),
-            of("ENCRYPTED_QUEUE_AWS_TIMEOUT", "2s"),
+            of("ENCRYPTED_QUEUE_AWS_TIMEOUT", time_out),
             of("RUST_LOG", "info,encrypted_queue=debug"),
         ];
         Self { directory, arguments, child: Mutex::new(None), begun: Mutex::new(0) }

@@ -60,6 +60,13 @@ pub(crate) enum Plan {
     Fault { at: Point, fault: Fault, lasting: bool },
 }
 
+impl Plan {
+    /// How long the operator waits for an answer: longer than a busy machine takes, unless an answer is to be lost.
+    pub(crate) fn time_out(&self) -> &'static str {
+        if matches!(self, Self::Fault { fault: Fault::AnswerLost, .. }) { "2s" } else { "15s" }
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -153,7 +153,7 @@ async fn apply(client: &Client, value: &Value) -> Value {
 
 impl Stage {
     /// An empty world with a running operator.
-    pub(crate) async fn set(servers: &Servers, directory: PathBuf) -> Self {
+    pub(crate) async fn set(servers: &Servers, directory: PathBuf, time_out: &str) -> Self {
         Box::pin(servers.reset()).await;
         let proxy = Proxy::start(servers.moto.endpoint().parse().expect("an address")).await.expect("the proxy starts");
         proxy.caller_is("operator", OPERATOR);
@@ -162,7 +162,7 @@ impl Stage {
         let kubernetes = KubernetesProxy::start(servers.client.clone()).await.expect("the proxy starts");
         let foreign = Foreign::default();
         foreign.add("someone");
-        let operator = Operator::new(directory, &kubernetes, &proxy, servers.number);
+        let operator = Operator::new(directory, &kubernetes, &proxy, servers.number, time_out);
         let stage = Self {
             client: servers.client.clone(),
             proxy,

@@ -252,8 +252,10 @@ fn text(objects: Map<String, Value>, queues: &[Queue], keys: &[Key]) -> String {
     let keys: BTreeMap<&str, Value> = keys
         .iter()
         .map(|key| {
+            // Whether the last step before a key's end was taken apart from it is a matter of time, and nobody can use it any more.
+            let policy = if key.state == "PendingDeletion" { Value::Null } else { policy(&key.policy) };
             let said = json!({
-                "state": key.state, "description": key.description, "policy": policy(&key.policy), "tags": key.tags, "aliases": key.aliases,
+                "state": key.state, "description": key.description, "policy": policy, "tags": key.tags, "aliases": key.aliases,
                 "rotation": key.rotation,
             });
             (names.get(&key.id).map_or("", String::as_str), said)
