@@ -424,3 +424,6 @@ impl Listener<ConfigMap> for Ears {
         self.0.queue(&name);
     }
 }
+
+#[cfg(test)]
+mod tests;
