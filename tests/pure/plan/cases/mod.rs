@@ -9,6 +9,7 @@ mod drift;
 mod ending;
 mod kept;
 mod key;
+mod late;
 mod lost;
 mod migration;
 mod record;
