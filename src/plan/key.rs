@@ -210,6 +210,10 @@ fn search(desired: &DesiredKey, observed: &ObservedKey, nonce: &NonceRecord, win
                 let again = (now + LOOK_AGAIN).min(until);
                 return vec![KeyAction::Hold(Hold::until(Reason::SearchingForKey, message, again))];
             }
+            // A search may take long: only one that began once the tags had to be visible shows that there is no key.
+            if observed.by_tags_at.is_none_or(|at| at < until) {
+                return vec![find(desired)];
+            }
             vec![KeyAction::RecordNonce]
         }
         (Some(key), None) if key.tags.get(TAG_NONCE) == Some(&nonce.nonce) => vec![KeyAction::ReadKey { id: key.metadata.id.clone() }],

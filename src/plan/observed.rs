@@ -220,6 +220,8 @@ pub struct ObservedKey {
     pub alias_taken: bool,
     /// Keys with this object's tags.
     pub by_tags: Seen<Vec<FoundKey>>,
+    /// When they were asked for.
+    pub by_tags_at: Option<Timestamp>,
     /// The key.
     pub state: Seen<KeyState>,
     /// Times of past on-demand rotations.

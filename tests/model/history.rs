@@ -2,18 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::invariants::rest;
 use crate::moves::{Move, apply};
 use crate::operator::Did;
+use crate::rest::rest;
 use crate::scenario::Scenario;
 use crate::state::State;
 
-/// What happened, one move after the other.
+/// What happened, one move after the other, until something was broken.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct History {
     /// Name of the scenario.
     pub scenario: String,
-    /// What it breaks.
     pub breaks: String,
     pub moves: Vec<Told>,
 }
@@ -29,56 +28,54 @@ pub struct Told {
     pub index: Option<usize>,
 }
 
-/// What a state breaks, by itself or by where it leads.
-pub fn broken(scenario: &Scenario, state: &State) -> Option<String> {
-    state.broken.clone().or_else(|| rest(scenario, state).err())
-}
-
-/// Carries moves out from the start; those that are not possible are left out. What the last state breaks, and the moves until then.
-pub fn replay(scenario: &Scenario, moves: &[Move]) -> (Option<String>, Vec<Told>) {
+/// Carries moves out from the start, but for those that are not possible: the state they lead to, and what was done.
+fn carry_out(scenario: &Scenario, moves: &[Move]) -> (State, Vec<Told>) {
     let (mut state, mut told, mut actions) = (scenario.start(), Vec::new(), 0);
     for step in moves {
-        let did = did(scenario, &state, step);
+        let action = action(scenario, &state, step);
         let Some(next) = apply(scenario, &state, step) else { continue };
-        let action = did.as_ref().map(Did::name);
-        told.push(Told { step: step.clone(), index: action.is_some().then_some(actions), action });
-        actions += usize::from(did.is_some());
+        let index = action.is_some().then_some(actions);
+        actions += usize::from(action.is_some());
+        told.push(Told { step: step.clone(), action, index });
         state = next;
         if state.broken.is_some() {
             break;
         }
     }
-    (broken(scenario, &state), told)
+    (state, told)
 }
 
-fn did(scenario: &Scenario, state: &State, step: &Move) -> Option<Did> {
+fn action(scenario: &Scenario, state: &State, step: &Move) -> Option<String> {
     let Move::Step { over, former, .. } = step else { return None };
-    state.passes.iter().find(|pass| pass.over == *over && pass.former == *former)?.next(&state.world, scenario.flaw).1
+    let pass = state.passes.iter().find(|pass| pass.over == *over && pass.former == *former)?;
+    pass.next(&state.world, scenario.flaw).1.as_ref().map(Did::name)
 }
 
-/// The kind of what is broken: what comes before the details.
-pub fn kind(broken: &str) -> &str {
-    broken.split([':', '{', '"']).next().unwrap_or_default().trim()
+/// What a state breaks, by itself or by where it leads.
+fn broken(scenario: &Scenario, state: &State) -> Option<String> {
+    state.broken.clone().or_else(|| rest(scenario, state).err())
+}
+
+/// What is broken, without the details.
+fn kind(broken: &str) -> String {
+    broken.chars().filter(|c| c.is_alphabetic() || *c == ' ').take(50).collect()
 }
 
 impl History {
     /// From moves that end in a broken state: without those that it does not take.
-    pub fn of(scenario: &Scenario, moves: Vec<Move>) -> Option<Self> {
-        let (breaks, _) = replay(scenario, &moves);
-        let breaks = breaks?;
-        let same = |moves: &[Move]| replay(scenario, moves).0.is_some_and(|other| kind(&other) == kind(&breaks));
-        let mut moves = moves;
-        let mut at = moves.len();
-        while at > 0 {
-            at -= 1;
-            let mut fewer = moves.clone();
-            fewer.remove(at);
-            if same(&fewer) {
-                moves = fewer;
-            }
-        }
-        let (breaks, told) = replay(scenario, &moves);
-        Some(Self { scenario: scenario.name.to_owned(), breaks: breaks?, moves: told })
+    pub fn of(scenario: &Scenario, moves: Vec<Move>) -> Self {
+        let (end, _) = carry_out(scenario, &moves);
+        let by_itself = end.broken.is_some();
+        let breaks = broken(scenario, &end).expect("the last state is broken");
+        let still_breaks = |moves: &[Move]| {
+            let (end, _) = carry_out(scenario, moves);
+            let broken = if by_itself { end.broken } else { broken(scenario, &end) };
+            broken.is_some_and(|broken| kind(&broken) == kind(&breaks))
+        };
+        let moves = fewest(moves, still_breaks);
+        let (end, told) = carry_out(scenario, &moves);
+        let breaks = broken(scenario, &end).expect("fewer moves lead there as well");
+        Self { scenario: scenario.name.to_owned(), breaks, moves: told }
     }
 
     /// As JSON, one move a line.
@@ -95,6 +92,27 @@ impl History {
 
     /// What it breaks when it is carried out again.
     pub fn replay(&self, scenario: &Scenario) -> Option<String> {
-        replay(scenario, &self.moves.iter().map(|told| told.step.clone()).collect::<Vec<_>>()).0
+        let moves: Vec<Move> = self.moves.iter().map(|told| told.step.clone()).collect();
+        broken(scenario, &carry_out(scenario, &moves).0)
+    }
+}
+
+/// Leaves out what can be left out, in ever smaller parts.
+fn fewest(mut moves: Vec<Move>, still_breaks: impl Fn(&[Move]) -> bool) -> Vec<Move> {
+    let mut size = moves.len().div_ceil(2);
+    loop {
+        let mut end = moves.len();
+        while end > 0 {
+            let begin = end.saturating_sub(size);
+            let fewer = [&moves[..begin], &moves[end..]].concat();
+            if still_breaks(&fewer) {
+                moves = fewer;
+            }
+            end = begin;
+        }
+        if size == 1 {
+            return moves;
+        }
+        size = size.div_ceil(2);
     }
 }

@@ -1,6 +1,6 @@
-//! What must hold in every state, on top of what the judge of `tests/pure/` finds in every single write; and that every state leads to rest.
+//! What must hold in every state, on top of what the judge of `tests/pure/` finds in every single write.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::aws::{Key, Queue};
 use crate::declare::CLUSTER;
-use crate::scenario::{Scenario, Script, approved};
+use crate::scenario::Scenario;
 use crate::state::State;
 use crate::world::{Scene, World};
 
@@ -103,27 +103,8 @@ fn doubled(world: &World) -> Option<&String> {
     live.into_iter().find(|owner| !owners.insert(*owner))
 }
 
-/// Whether passes without faults lead from here to what is declared, and then find nothing to do.
-pub fn comes_to_rest(script: &Script, world: &World, edits: usize) -> Result<(), String> {
-    let scene = script.scene(edits);
-    let mut world = World { interleaved: false, ..world.clone() };
-    for _ in 0..4 {
-        let run = if world.meddled { world.check(scene) } else { world.settle(scene) };
-        if !run.held().contains(&"AwaitingApproval") {
-            break;
-        }
-        let waiting = world.check(scene).writes();
-        if !waiting.is_empty() {
-            return Err(format!("not at rest while an approval is waited for: {waiting:?}"));
-        }
-        world = approved(&world).unwrap_or(world);
-    }
-    world.assert_rest(scene);
-    nothing_left_behind(&world, scene)
-}
-
 /// Everything of ours in AWS is on record, let go of, or on its way out.
-fn nothing_left_behind(world: &World, scene: &Scene) -> Result<(), String> {
+pub fn nothing_left_behind(world: &World, scene: &Scene) -> Result<(), String> {
     let recorded: HashSet<&String> = world.keys.values().filter_map(|key| key.status.0.key_id.as_ref()).collect();
     let is_left = |key: &&Key| ours(&key.tags) && lives(key) && !recorded.contains(&key.metadata.id) && !key.tags.contains_key(TAG_RELEASED);
     if let Some(key) = world.aws.keys().find(is_left) {
@@ -134,17 +115,4 @@ fn nothing_left_behind(world: &World, scene: &Scene) -> Result<(), String> {
         Some((name, _)) => Err(format!("No orphans: nothing points at {name}")),
         None => Ok(()),
     }
-}
-
-/// The same, each state of the world judged once in each thread.
-pub fn rest(scenario: &Scenario, state: &State) -> Result<(), String> {
-    thread_local!(static RESTED: RefCell<HashSet<(&'static str, u64, usize)>> = RefCell::default());
-    let key = (scenario.name, state.world.sha(), state.edits);
-    if RESTED.with_borrow(|rested| rested.contains(&key)) {
-        return Ok(());
-    }
-    let script = scenario.script();
-    caught(|| comes_to_rest(&script, &state.world, state.edits)).and_then(|rests| rests)?;
-    RESTED.with_borrow_mut(|rested| rested.insert(key));
-    Ok(())
 }

@@ -23,11 +23,13 @@ mod world;
 
 mod explore;
 mod flaw;
+mod flaws;
 mod history;
 mod invariants;
 mod moves;
 mod pass;
 mod quick;
+mod rest;
 mod scenario;
 mod state;
 mod whole;

@@ -28,17 +28,17 @@ pub enum Move {
     /// A pass begins; `stale`: with what Kubernetes held one version ago, but for the object's own record.
     Begin {
         over: Object,
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_default")]
         check: bool,
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_default")]
         stale: bool,
     },
     /// A pass takes its next step.
     Step {
         over: Object,
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_default")]
         former: bool,
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_default")]
         fault: Fault,
     },
     /// The leader is stopped with this pass under way, and another process takes over.
@@ -47,6 +47,11 @@ pub enum Move {
     },
     /// The former leader ends.
     EndFormer,
+}
+
+/// What goes without saying in a history.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Moves that the scenario and its bounds allow.

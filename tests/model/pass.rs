@@ -48,13 +48,12 @@ pub enum Call {
 pub struct Stepped {
     /// The pass, unless it has ended or its process died.
     pub pass: Option<Pass>,
-    pub did: Option<Did>,
     pub crashed: bool,
 }
 
 impl Stepped {
     fn over() -> Self {
-        Self { pass: None, did: None, crashed: false }
+        Self { pass: None, crashed: false }
     }
 }
 
@@ -150,7 +149,7 @@ impl Pass {
         let unanswered = fault == Fault::LostAnswer && matches!(call, Call::Kubernetes { .. });
         // The resourceVersion that finalizers are written with is the one it began with.
         self.outdated |= matches!((&self.over, call), (Object::Queue(_), Call::Kubernetes { .. }));
-        Stepped { pass: (!ended && !crashed && !unanswered).then_some(self), did, crashed }
+        Stepped { pass: (!ended && !crashed && !unanswered).then_some(self), crashed }
     }
 
     /// Whether Kubernetes refuses the write: the object is gone, another one of its name is there, or someone else wrote it.

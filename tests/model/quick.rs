@@ -1,12 +1,35 @@
 //! A part of the whole, for every run of the tests.
 
-use crate::explore::{Extent, explore, holds};
-use crate::scenario::scenarios;
+use crate::explore::{Extent, holds};
+use crate::scenario::named;
 
-#[test]
-fn one_pass_at_a_time_with_one_fault() {
-    for scenario in scenarios() {
-        explore(&scenario, Extent::Whole);
-    }
-    if false { holds(&scenarios()[0], Extent::Whole) }
+/// Everything without faults, one pass at a time; and random histories with everything that can happen.
+fn part(name: &str) {
+    let scenario = named(name);
+    holds(&scenario.clone().with(1, 0, 0, 0), Extent::Whole(60));
+    holds(&scenario.clone().with(1, 1, 0, 0), Extent::Sample(400, 1));
+    holds(&scenario.with(2, 1, 1, 1), Extent::Sample(400, 2));
+}
+
+macro_rules! parts {
+    ($($test:ident: $name:literal),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                part($name);
+            }
+        )*
+    };
+}
+
+parts! {
+    create: "create",
+    create_shared: "create-shared",
+    edit: "edit",
+    migrate: "migrate",
+    delete: "delete",
+    again: "again",
+    leave_shared: "leave-shared",
+    approve: "approve",
+    meddle: "meddle",
 }

@@ -138,8 +138,9 @@ impl Scenario {
         State { world, edits: 0, passes: Vec::new(), past: None, left: self.budget, messages: [].into(), broken: None }
     }
 
-    pub fn with(self, passes: usize, budget: Budget) -> Self {
-        Self { passes, budget, ..self }
+    /// With so many passes at once, and so much that may go wrong; what the scenario is about stays.
+    pub fn with(self, passes: usize, faults: u8, stale: u8, leaders: u8) -> Self {
+        Self { passes, budget: Budget { faults, stale, leaders, ..self.budget }, ..self }
     }
 
     pub fn flawed(self, flaw: Flaw) -> Self {

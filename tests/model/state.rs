@@ -27,7 +27,7 @@ impl<T: Hash> Shared<T> {
 
 impl<T> Shared<T> {
     /// Its hash.
-    pub fn sha(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.0.0
     }
 }
@@ -131,5 +131,12 @@ impl State {
     pub fn past_of(&self) -> Past {
         let World { queues, keys, approvals, .. } = &*self.world;
         Past { queues: queues.clone(), keys: keys.clone(), approvals: approvals.clone(), edits: self.edits }
+    }
+}
+
+impl std::fmt::Display for Budget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { faults, checks, stale, leaders, meddlings, waits } = self;
+        write!(f, "faults {faults}, checks {checks}, stale {stale}, other leaders {leaders}, meddlings {meddlings}, waits {waits}")
     }
 }
