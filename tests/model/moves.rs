@@ -71,9 +71,9 @@ pub fn moves(scenario: &Scenario, state: &State) -> Vec<Move> {
     if script.may_edit(world, state.edits) {
         moves.push(Move::Edit);
     }
-    if state.left.waits > 0 {
-        moves.extend(scenario.waits.iter().map(|seconds| Move::Wait { seconds: *seconds }));
-    }
+    // One after the other.
+    let waited = scenario.waits.len() - usize::from(state.left.waits);
+    moves.extend(scenario.waits.get(waited).map(|seconds| Move::Wait { seconds: *seconds }));
     if state.left.meddlings > 0 {
         moves.extend(scenario.meddlings.iter().map(|how| Move::Meddle { how: *how }));
     }

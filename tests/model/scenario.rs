@@ -241,19 +241,24 @@ const NOTHING: Budget = Budget { faults: 0, checks: 0, stale: 0, leaders: 0, med
 /// Every scenario with one fault, one pass at a time, and as much of the rest as it is about.
 pub fn scenarios() -> [Scenario; 9] {
     let one = Budget { faults: 1, ..NOTHING };
-    let of = |name, script: fn() -> Script, waits, budget| Scenario { name, script, passes: 1, budget, waits, meddlings: &[], flaw: Flaw::None };
+    let of = |name, script: fn() -> Script| Scenario { name, script, passes: 1, budget: one, waits: &[], meddlings: &[], flaw: Flaw::None };
+    let waits = |scenario, waits: &'static [i64]| {
+        let left = u8::try_from(waits.len()).unwrap();
+        Scenario { waits, budget: Budget { waits: left, ..one }, ..scenario }
+    };
     [
-        of("create", create, &[SEARCHED], Budget { waits: 1, ..one }),
-        of("create-shared", create_shared, &[], one),
-        of("edit", edit, &[], one),
-        of("migrate", migrate, &[SETTLED, SPREAD, EXPIRED], Budget { waits: 3, ..one }),
-        of("delete", delete, &[], one),
-        of("again", again, &[], one),
-        of("leave-shared", leave_shared, &[], one),
-        of("approve", approve, &[], one),
+        waits(of("create", create), &[SEARCHED]),
+        of("create-shared", create_shared),
+        of("edit", edit),
+        waits(of("migrate", migrate), &[SETTLED, SPREAD, EXPIRED]),
+        of("delete", delete),
+        of("again", again),
+        of("leave-shared", leave_shared),
+        of("approve", approve),
         Scenario {
             meddlings: &[Meddling::DisableKeys, Meddling::ScheduleKeys, Meddling::SseSqs],
-            ..of("meddle", meddle, &[], Budget { meddlings: 1, checks: 1, ..one })
+            budget: Budget { meddlings: 1, checks: 1, ..one },
+            ..of("meddle", meddle)
         },
     ]
 }

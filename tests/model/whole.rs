@@ -4,7 +4,7 @@ use crate::explore::{Extent, holds};
 use crate::scenario::named;
 
 /// Seconds for each search: what is not done then is cut short, and the line that is printed says so.
-const LIMIT: u64 = 120;
+const LIMIT: u64 = 75;
 
 fn whole(name: &str) {
     // Passes at once, faults, stale reads, other leaders.
