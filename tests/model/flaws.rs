@@ -22,7 +22,7 @@ fn a_key_without_a_nonce_on_record() {
 
 #[test]
 fn a_record_that_is_no_longer_true() {
-    is_noticed(named("edit").with(1, 1, 0, 0), Flaw::NoForgetting, &["the record is not true", "on record, but not"]);
+    is_noticed(named("edit").with(1, 1, 0, 0), Flaw::NoForgetting, &["the record is not true", "on record, but not", "the key policy says"]);
 }
 
 #[test]

@@ -21,7 +21,11 @@ pub fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let loud = take_hook();
-        set_hook(Box::new(move |panic| if CATCHING.get() == 0 { loud(panic) }));
+        set_hook(Box::new(move |panic| {
+            if CATCHING.get() == 0 {
+                loud(panic)
+            }
+        }));
     });
     CATCHING.set(CATCHING.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(act));
@@ -89,7 +93,8 @@ pub fn broken_by(scenario: &Scenario, before: &State, after: &State, scene: &Sce
     if after.world.meddled {
         return Ok(());
     }
-    let enabled = |arn: &String| is.keys.values().any(|key| key.metadata.arn == *arn && key.metadata.lifecycle == KeyLifecycle::Enabled && ours(&key.tags));
+    let enabled =
+        |arn: &String| is.keys.values().any(|key| key.metadata.arn == *arn && key.metadata.lifecycle == KeyLifecycle::Enabled && ours(&key.tags));
     match is.queues.iter().find(|(_, queue)| ours(&queue.tags) && !key_arn(queue).is_some_and(enabled)) {
         Some((name, queue)) => Err(format!("Encrypted: {name} is under {:?}", key_arn(queue))),
         None => Ok(()),

@@ -8,7 +8,9 @@ const LIMIT: u64 = 75;
 
 fn whole(name: &str) {
     // Passes at once, faults, stale reads, other leaders.
-    for (passes, faults, stale, leaders) in [(1, 1, 0, 0), (2, 0, 0, 0), (1, 0, 1, 0), (1, 0, 0, 1), (1, 2, 0, 0), (2, 1, 0, 0), (1, 1, 1, 0), (1, 1, 0, 1)] {
+    for (passes, faults, stale, leaders) in
+        [(1, 1, 0, 0), (2, 0, 0, 0), (1, 0, 1, 0), (1, 0, 0, 1), (1, 2, 0, 0), (2, 1, 0, 0), (1, 1, 1, 0), (1, 1, 0, 1)]
+    {
         holds(&named(name).with(passes, faults, stale, leaders), Extent::Whole(LIMIT));
     }
     holds(&named(name).with(2, 2, 1, 1), Extent::Sample(30_000, 3));
