@@ -23,7 +23,7 @@ pub fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
         let loud = take_hook();
         set_hook(Box::new(move |panic| {
             if CATCHING.get() == 0 {
-                loud(panic)
+                loud(panic);
             }
         }));
     });

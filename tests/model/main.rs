@@ -3,6 +3,8 @@
 //! The passes, the simulated AWS and the judge of every write are those of `tests/pure/`. `cargo test --test model` looks at a part, `make test-model` at
 //! the whole.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+// As in tests/pure/.
+#![allow(clippy::needless_pass_by_value, clippy::type_complexity, clippy::unused_self, clippy::manual_let_else)]
 
 #[path = "../pure/plan/aws.rs"]
 #[expect(dead_code, reason = "shared with tests/pure/")]

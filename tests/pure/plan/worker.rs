@@ -157,14 +157,13 @@ impl QueueWorker {
         match (applied, fault) {
             (_, Fault::Crash) => return Step::Crashed,
             (Ok(_), Fault::LostAnswer) if action.writes_aws() => self.observed.note_unknown(),
-            (Err(NO_ANSWER), _) => self.observed.note_unknown(),
             (Ok(effect), _) => {
                 self.gone = action == QueueAction::RemoveFinalizer;
                 self.observed.note(&action, effect, world.now);
                 return Step::Did(action);
             }
             // Someone else was there before: as the controller does, it looks again.
-            (Err(_), Fault::Repeated) => self.observed.note_unknown(),
+            (Err(NO_ANSWER), _) | (Err(_), Fault::Repeated) => self.observed.note_unknown(),
             (Err(_), _) if world.interleaved => self.observed.note_unknown(),
             (Err(refused), _) => panic!("AWS refused {action:?}: {}", refused.0),
         }
