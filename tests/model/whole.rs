@@ -6,23 +6,36 @@ use crate::scenario::named;
 /// Seconds for each search: what is not done then is cut short, and the line that is printed says so.
 const LIMIT: u64 = 75;
 
-fn whole(name: &str) {
-    // Passes at once, faults, stale reads, other leaders.
-    for (passes, faults, stale, leaders) in
-        [(1, 1, 0, 0), (2, 0, 0, 0), (1, 0, 1, 0), (1, 0, 0, 1), (1, 2, 0, 0), (2, 1, 0, 0), (1, 1, 1, 0), (1, 1, 0, 1)]
-    {
-        holds(&named(name).with(passes, faults, stale, leaders), Extent::Whole(LIMIT));
-    }
-    holds(&named(name).with(2, 2, 1, 1), Extent::Sample(30_000, 3));
-}
-
-macro_rules! scenarios {
-    ($($test:ident: $name:literal),* $(,)?) => {
+/// Passes at once, faults, stale reads, other leaders.
+macro_rules! bounds {
+    ($name:literal: $($test:ident: $passes:literal, $faults:literal, $stale:literal, $leaders:literal);*) => {
         $(
             #[test]
             #[ignore = "takes minutes: make test-model"]
             fn $test() {
-                whole($name);
+                holds(&named($name).with($passes, $faults, $stale, $leaders), Extent::Whole(LIMIT));
+            }
+        )*
+    };
+}
+
+macro_rules! scenarios {
+    ($($module:ident: $name:literal),* $(,)?) => {
+        $(
+            mod $module {
+                use super::{Extent, LIMIT, holds, named};
+
+                bounds! { $name:
+                    one_fault: 1, 1, 0, 0; two_passes: 2, 0, 0, 0; a_stale_read: 1, 0, 1, 0; another_leader: 1, 0, 0, 1;
+                    two_faults: 1, 2, 0, 0; two_passes_and_a_fault: 2, 1, 0, 0; a_stale_read_and_a_fault: 1, 1, 1, 0;
+                    another_leader_and_a_fault: 1, 1, 0, 1
+                }
+
+                #[test]
+                #[ignore = "takes minutes: make test-model"]
+                fn everything_at_random() {
+                    holds(&named($name).with(2, 2, 1, 1), Extent::Sample(10_000, 3));
+                }
             }
         )*
     };
