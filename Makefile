@@ -25,6 +25,10 @@ test-long: ## Judge over a million requests to random policies, and a hundred th
 	PROPTEST_CASES=40000 cargo test --locked --lib policy::tests::round_trip
 	PROPTEST_CASES=40000 cargo test --locked --lib policy::tests::equivalence
 
+.PHONY: test-model
+test-model: ## Look at every state of the plans that a model checker reaches within its bounds (up to an hour)
+	cargo test --locked --test model -- --ignored --nocapture --test-threads=2
+
 .PHONY: fuzz
 fuzz: ## Fuzz the policy parser and the comparison for SECONDS (60) each
 	tools/fuzz.sh $(or $(SECONDS),60)

@@ -130,9 +130,10 @@ impl Pass<'_> {
                 if action.writes_aws() {
                     self.ctx.leadership.check()?;
                 }
-                match self.applier.apply(action, Timestamp::now()).await {
+                let began = Timestamp::now();
+                match self.applier.apply(action, began).await {
                     Ok(effect) => {
-                        self.observed.note(action, effect, Timestamp::now());
+                        self.observed.note(action, effect, began);
                         self.announce(action);
                     }
                     Err(failure) if failure.kubernetes => return Err(failure),
