@@ -51,7 +51,7 @@ pub fn explore(scenario: &Scenario, extent: Extent) -> Option<History> {
         Extent::Whole(seconds) => {
             let limit = Duration::from_secs(seconds);
             let checker = builder.timeout(limit).spawn_dfs().join();
-            told(scenario, if began.elapsed() < limit { "all" } else { "some" }, began, &checker)
+            told(scenario, if began.elapsed() < limit { "all" } else { "cut" }, began, &checker)
         }
         Extent::Sample(moves, seed) => {
             let checker = builder.target_state_count(moves).spawn_simulation(seed, UniformChooser).join();
