@@ -69,7 +69,7 @@ const LONGEST: usize = 80;
 /// Random histories. stateright's own cannot tell their way when some moves turn out to be impossible.
 #[expect(clippy::print_stdout, reason = "how much was looked at is part of the result")]
 fn sample(scenario: &Scenario, most: usize, seed: u64) -> Option<History> {
-    let (mut random, mut seen, mut done, began) = (seed, HashSet::new(), 0, Instant::now());
+    let (mut random, mut known, mut done, began) = (seed, HashSet::new(), 0, Instant::now());
     while done < most {
         let (mut state, mut way) = (scenario.start(), Vec::new());
         while way.len() < LONGEST && done < most {
@@ -89,14 +89,14 @@ fn sample(scenario: &Scenario, most: usize, seed: u64) -> Option<History> {
             done += 1;
             let mut hasher = DefaultHasher::new();
             state.hash(&mut hasher);
-            seen.insert(hasher.finish());
+            known.insert(hasher.finish());
             if state.broken.is_some() || rest(scenario, &state).is_err() {
                 return Some(History::of(scenario, way));
             }
         }
     }
     let (name, passes, budget, seconds) = (scenario.name, scenario.passes, scenario.budget, began.elapsed().as_secs_f64());
-    println!("{name:13} {passes} passes at once, {budget}: random {:8} states, {done:8} moves, {seconds:17.1} s", seen.len());
+    println!("{name:13} {passes} passes at once, {budget}: random {:8} states, {done:8} moves, {seconds:17.1} s", known.len());
     None
 }
 
