@@ -128,15 +128,12 @@ impl Pass {
         if self.is_refused(call, world, scene, flaw) || (fault == Fault::Refusal && matches!(call, Call::Kubernetes { .. })) {
             return Stepped::over();
         }
-        match call {
-            Call::WriteAws if self.former => {
-                if !std::mem::take(&mut self.may_send) {
-                    return Stepped::over();
-                }
-                // Nobody can keep back what is on its way: until everything is compared again, the record need not be true.
-                world.meddled |= !matches!(did, Some(Did::Key(KeyAction::CreateKey { .. })));
+        if self.former {
+            if call == Call::WriteAws && !std::mem::take(&mut self.may_send) {
+                return Stepped::over();
             }
-            _ => {}
+            // Nobody can keep back what is on its way: until everything is compared again, the record need not be true.
+            world.meddled |= call != Call::ReadAws && !matches!(did, Some(Did::Key(KeyAction::CreateKey { .. } | KeyAction::RecordNonce)));
         }
         let before = (flaw != Flaw::None).then(|| world.clone());
         world.interleaved = self.overtaken;

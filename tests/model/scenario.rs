@@ -74,6 +74,11 @@ impl Script {
         &self.scenes[edits]
     }
 
+    /// How many edits there are.
+    pub fn edits(&self) -> usize {
+        self.edits.len()
+    }
+
     /// Whether the next edit can be made now.
     pub fn may_edit(&self, world: &World, edits: usize) -> bool {
         self.edited(world, edits).is_some()

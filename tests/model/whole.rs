@@ -4,7 +4,7 @@ use crate::explore::{Extent, holds};
 use crate::scenario::named;
 
 /// Seconds for each search: what is not done then is cut short, and the line that is printed says so.
-const LIMIT: u64 = 75;
+const LIMIT: u64 = 300;
 
 /// Passes at once, faults, stale reads, other leaders.
 macro_rules! bounds {
