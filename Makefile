@@ -16,8 +16,13 @@ fixtures: ## Build or install, once, the servers and tools that test, demo and b
 	@tools/helm.sh --path >/dev/null
 
 .PHONY: test
-test: fixtures ## Run all tests, against a real API server and an AWS emulator
+test: fixtures ## Run all tests, against a real API server and an AWS emulator, and a sample of test-crash
 	cargo test --workspace --locked
+	cargo test --locked --test crash -- --sample $(or $(SAMPLE),60) --seed $(or $(SEED),1) --workers 4
+
+.PHONY: test-crash
+test-crash: fixtures ## Kill the operator, and fail AWS, at every call of every scenario (up to two hours; goes on where it stopped)
+	cargo test --locked --test crash -- $(ARGUMENTS)
 
 .PHONY: test-long
 test-long: ## Judge over a million requests to random policies, and a hundred thousand policies read back

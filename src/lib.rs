@@ -30,6 +30,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod clock;
 pub mod commands;
 pub mod controller;
 pub mod desired;

@@ -25,7 +25,7 @@ enum Command {
     Plan(plan::Arguments),
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let result: Result<ExitCode, Box<dyn std::error::Error>> = match Cli::parse().command {
         Command::Adopt(arguments) => adopt::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Approve(arguments) => approve::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),

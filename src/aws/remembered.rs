@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::error::AwsError;
+use crate::clock;
 
 /// An answer that is obtained once and kept, while a failure is kept for a short time only: long enough that a thousand queues of a tenant do not each
 /// ask again, short enough that what was mended is seen soon.
@@ -24,7 +25,7 @@ impl<T: Clone> Remembered<T> {
         let mut known = self.known.lock().await;
         match &*known {
             Some((_, Ok(value))) => Ok(value.clone()),
-            Some((at, Err(error))) if at.elapsed() < self.failure_kept => Err(error.clone()),
+            Some((at, Err(error))) if clock::since(*at) < self.failure_kept => Err(error.clone()),
             _ => {
                 let answer = ask().await;
                 known.insert((Instant::now(), answer)).1.clone()
@@ -35,7 +36,7 @@ impl<T: Clone> Remembered<T> {
     /// Treats the answer like a failure: it was no help, and may be another soon.
     pub(super) async fn doubt(&self) {
         let mut known = self.known.lock().await;
-        if known.as_ref().is_some_and(|(at, _)| at.elapsed() >= self.failure_kept) {
+        if known.as_ref().is_some_and(|(at, _)| clock::since(*at) >= self.failure_kept) {
             *known = None;
         }
     }

@@ -8,7 +8,6 @@ use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -16,6 +15,7 @@ use super::explain::{self, cluster};
 use crate::api::Tenant;
 use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT, TAG_RELEASED, TAG_TENANT};
 use crate::aws::{Accounts, AwsError, Clients, Settings};
+use crate::clock;
 use crate::controller::account_key;
 use crate::names::{RoleArn, sha256_hex};
 use crate::plan::state::{KeyLifecycle, Tags};
@@ -275,7 +275,7 @@ fn table(found: &[Found], from: &str, own: &str) -> String {
 
 /// Keys first: a queue that finds its key gone would have another made. Returns how many failed.
 async fn adopt(found: &mut [Found], own: &str) -> usize {
-    let released = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let released = clock::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let tags: Tags = [(TAG_CLUSTER.to_owned(), own.to_owned()), (TAG_RELEASED.to_owned(), released)].into();
     let (mut failed, all) = (0, found.len());
     for (index, one) in found.iter_mut().enumerate() {

@@ -65,6 +65,10 @@ pub struct Arguments {
     /// Plan and report, change nothing in AWS
     #[arg(long, env = "ENCRYPTED_QUEUE_DRY_RUN")]
     dry_run: bool,
+    /// For an AWS call, instead of the usual time-outs
+    #[cfg(feature = "test-clock")]
+    #[arg(long, hide = true, env = "ENCRYPTED_QUEUE_AWS_TIMEOUT", value_parser = parse_duration)]
+    aws_timeout: Option<Duration>,
     /// Format of the log on standard error
     #[arg(long, env = "ENCRYPTED_QUEUE_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -127,7 +131,7 @@ async fn operate(arguments: &Arguments) -> Result<(), Error> {
         Some(id) => id.clone(),
         None => Api::<Namespace>::all(client.clone()).get("kube-system").await?.uid().ok_or(Error::NoClusterId)?,
     };
-    let accounts = Accounts::connect(Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() }).await?;
+    let accounts = Accounts::connect(aws_settings(arguments)).await?;
     let metrics = Metrics::new(accounts.call_counts().clone());
     let health = Health::default();
     let (stop, stopping) = stop_signal()?;
@@ -163,6 +167,15 @@ async fn operate(arguments: &Arguments) -> Result<(), Error> {
     stop.abort();
     http.abort();
     Ok(lost?)
+}
+
+fn aws_settings(arguments: &Arguments) -> Settings {
+    let settings = Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() };
+    #[cfg(feature = "test-clock")]
+    if let Some(limit) = arguments.aws_timeout {
+        return Settings { connect_timeout: limit, read_timeout: limit, operation_timeout: limit * 2, ..settings };
+    }
+    settings
 }
 
 async fn lead(arguments: &Arguments, client: &Client, namespace: &str) -> Result<Leadership, Error> {

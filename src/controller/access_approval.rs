@@ -10,9 +10,10 @@ use kube::{Api, ResourceExt};
 
 use super::context::Context;
 use super::status::write_cluster_status;
-use super::{Failure, Reconciled, wait_until};
+use super::{Failure, Reconciled};
 use crate::api::conditions::{Finding, merge, types};
 use crate::api::{AccessApproval, AccessApprovalStatus, Reason};
+use crate::clock;
 use crate::desired::Approval;
 use crate::telemetry::metrics::ReconcileResult;
 
@@ -90,7 +91,7 @@ fn not_used_yet(ctx: &Context, approval: &AccessApproval) -> String {
 }
 
 pub(super) async fn reconcile(approval: Arc<AccessApproval>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
-    let (now, name) = (Timestamp::now(), approval.name_any());
+    let (now, name) = (clock::now(), approval.name_any());
     let mut status = approval.status.clone().unwrap_or_default();
     if status.applied_at.is_some() || status.lapsed_at.is_some() {
         return Ok((ReconcileResult::Complete, Action::await_change()));
@@ -106,7 +107,7 @@ pub(super) async fn reconcile(approval: Arc<AccessApproval>, ctx: Arc<Context>) 
     write(&ctx, &approval, status, now).await?;
     if open {
         ctx.wake.key(&approval.spec.queue_key);
-        return Ok((ReconcileResult::Held, Action::requeue(wait_until(lapses_at(&approval)))));
+        return Ok((ReconcileResult::Held, Action::requeue(clock::wait_until(lapses_at(&approval)))));
     }
     Ok((ReconcileResult::Complete, Action::await_change()))
 }

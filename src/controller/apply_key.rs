@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use rand::RngExt;
 use serde_json::json;
@@ -97,13 +97,19 @@ impl KeyApplier<'_> {
 
     async fn end_object(&mut self) -> Result<KeyEffect, Failure> {
         let (api, name): (Api<QueueKey>, _) = (Api::all(self.ctx.client.clone()), self.object.name_any());
+        // By UID: a queue may have made the object again meanwhile.
+        let uid = self.object.uid();
         if self.object.metadata.deletion_timestamp.is_none() {
-            api.delete(&name, &DeleteParams::default()).await?;
+            let preconditions = Preconditions { uid: uid.clone(), resource_version: None };
+            match api.delete(&name, &DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => return Ok(KeyEffect::Done),
+                deleted => drop(deleted?),
+            }
         }
         let finalizers: Vec<&String> = self.object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
-        match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&json!({"metadata": {"finalizers": finalizers}}))).await {
+        match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&json!({"metadata": {"finalizers": finalizers, "uid": uid}}))).await {
             Ok(_) => Ok(KeyEffect::Done),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(KeyEffect::Done),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(KeyEffect::Done),
             Err(error) => Err(error.into()),
         }
     }

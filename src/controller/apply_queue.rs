@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -15,6 +14,7 @@ use crate::api::labels::FINALIZER;
 use crate::api::queue_key::QueueKeySpec;
 use crate::api::{DeletionPolicy, EncryptedQueue, QueueKey, Tenant};
 use crate::aws::Clients;
+use crate::clock;
 use crate::plan::effect::QueueEffect;
 use crate::plan::objects::observed_key_object;
 use crate::plan::{ObservedKeyObject, QueueAction, record};
@@ -93,7 +93,7 @@ impl QueueApplier<'_> {
     async fn record(&self, action: &QueueAction) -> Result<QueueEffect, Failure> {
         let object = self.ctx.newest_queue(self.object);
         let mut status = object.status.clone().unwrap_or_default();
-        record::record_queue(&mut status, action, Timestamp::now());
+        record::record_queue(&mut status, action, clock::now());
         write_queue_status(self.ctx, &object, &status).await?;
         Ok(QueueEffect::Done)
     }

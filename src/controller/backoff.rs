@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use crate::api::Reason;
+use crate::clock;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
@@ -25,7 +26,7 @@ impl Backoff {
         let wait =
             nominal(*count).min(if matches!(reason, Reason::PrincipalInvalid | Reason::PrincipalDeleted) { LONGEST_FOR_PRINCIPALS } else { LONGEST });
         *count = count.saturating_add(1);
-        wait.mul_f64(rand::rng().random_range(0.75..1.25))
+        clock::real(wait.mul_f64(rand::rng().random_range(0.75..1.25)))
     }
 
     /// Forgets failures after a success.

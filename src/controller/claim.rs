@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{Patch, PatchParams};
 use kube::core::{Selector, SelectorExt};
@@ -22,6 +21,7 @@ use super::Failure;
 use super::context::Context;
 use super::status::{MANAGER, write_first_queue_status};
 use crate::api::{EncryptedQueue, Reason, Tenant};
+use crate::clock;
 use crate::desired::Violation;
 use crate::outcome::End;
 use crate::outcome::queue::QueuePass;
@@ -157,7 +157,7 @@ pub(super) async fn claim(ctx: &Context, tenant: Arc<Tenant>) -> Result<Result<A
     let claimed = match write(ctx, &tenant, Some(&ctx.identity)).await {
         Ok(claimed) => claimed,
         // Somebody wrote it since, perhaps this install.
-        Err(Failure { conflict: true, .. }) => return Ok(Err(Action::requeue(Duration::from_millis(500)))),
+        Err(Failure { conflict: true, .. }) => return Ok(Err(Action::requeue(clock::real(Duration::from_millis(500))))),
         Err(failure) => return Err(failure),
     };
     if let Standing::Foreign(holder) = standing {
@@ -183,7 +183,7 @@ fn belongs_to(tenant: &str, holder: Option<&str>) -> String {
 /// Leaves another's queue alone. A queue that nobody has told anything is told whose it is: its status is written once, over nobody's.
 pub(super) async fn leave_alone(ctx: &Context, object: &EncryptedQueue, standing: &Standing) -> Result<Action, Failure> {
     let told = object.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
-    let age = object.creation_timestamp().and_then(|created| Duration::try_from(Timestamp::now().duration_since(created.0)).ok()).unwrap_or_default();
+    let age = object.creation_timestamp().and_then(|created| Duration::try_from(clock::now().duration_since(created.0)).ok()).unwrap_or_default();
     let holder = match standing {
         // It is about to be ours, or was: the tenant's own reconcile says.
         Standing::Ours | Standing::Leaving | Standing::Free => return Ok(Action::await_change()),
@@ -194,7 +194,7 @@ pub(super) async fn leave_alone(ctx: &Context, object: &EncryptedQueue, standing
         return Ok(Action::await_change());
     }
     if age < TELL_AFTER {
-        return Ok(Action::requeue(TELL_AFTER.saturating_sub(age)));
+        return Ok(Action::requeue(clock::real(TELL_AFTER.saturating_sub(age))));
     }
     let violations = [Violation::new(Reason::ForeignController, "spec.tenant", belongs_to(&object.spec.tenant, holder))];
     let pass = QueuePass {
@@ -208,7 +208,7 @@ pub(super) async fn leave_alone(ctx: &Context, object: &EncryptedQueue, standing
         kept_sha256: None,
         generation: object.metadata.generation,
     };
-    write_first_queue_status(ctx, object, &pass.status(&object.status.clone().unwrap_or_default(), Timestamp::now())).await?;
+    write_first_queue_status(ctx, object, &pass.status(&object.status.clone().unwrap_or_default(), clock::now())).await?;
     Ok(Action::await_change())
 }
 

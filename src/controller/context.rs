@@ -20,6 +20,7 @@ use super::wake::{Wake, name_of};
 use crate::api::queue_key::NamespacedName;
 use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::{AccountKey, Accounts, AwsError, Clients};
+use crate::clock;
 use crate::desired::place_of;
 use crate::names::RoleArn;
 use crate::plan::SearchWindow;
@@ -58,6 +59,8 @@ pub(super) struct Context {
     pub(super) dry_run: bool,
     pub(super) fresh_queues: Fresh<EncryptedQueue>,
     pub(super) fresh_keys: Fresh<QueueKey>,
+    pub(super) fresh_tenants: Fresh<Tenant>,
+    pub(super) fresh_tiers: Fresh<SensitivityTier>,
 }
 
 impl Context {
@@ -157,14 +160,14 @@ impl Absences {
     /// Notes how the last look ended.
     pub(super) fn note(&self, uid: String, absent: bool) {
         let mut absences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        absences.retain(|known, at| (absent || *known != uid) && at.elapsed() < ABSENCE_KEPT);
+        absences.retain(|known, at| (absent || *known != uid) && clock::since(*at) < ABSENCE_KEPT);
         if absent {
             absences.entry(uid).or_insert_with(Instant::now);
         }
     }
 
     pub(super) fn holds(&self, uid: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).is_some_and(|at| at.elapsed() < ABSENCE_KEPT)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).is_some_and(|at| clock::since(*at) < ABSENCE_KEPT)
     }
 }
 

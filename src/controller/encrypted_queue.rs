@@ -16,10 +16,11 @@ use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
 use super::wake::name_of;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of, wait_until};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of};
 use crate::api::conditions::{self, types};
 use crate::api::labels::CHECK_NOW;
 use crate::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, Reason};
+use crate::clock;
 use crate::desired::POLICY;
 use crate::outcome::End;
 use crate::outcome::queue::QueuePass;
@@ -64,7 +65,7 @@ pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) ->
     let told = pass.tell(&end, differences.as_deref()).await?;
     let next = pass.next(&end);
     // Nobody tells when a stranger's ConfigMap goes.
-    Ok((result_of(&end), if told || next != Action::await_change() { next } else { Action::requeue(LOOK_AGAIN) }))
+    Ok((result_of(&end), if told || next != Action::await_change() { next } else { Action::requeue(clock::real(LOOK_AGAIN)) }))
 }
 
 impl<'a> Pass<'a> {
@@ -115,7 +116,7 @@ impl<'a> Pass<'a> {
         let applier = QueueApplier { ctx: self.ctx, object: self.object, tenant: self.resolved.tenant.as_deref() };
         let mut looked_again = false;
         for _ in 0..MOST_ROUNDS {
-            let actions = self.plan(Timestamp::now());
+            let actions = self.plan(clock::now());
             if actions.is_empty() {
                 return Ok(End::Complete);
             }
@@ -131,7 +132,7 @@ impl<'a> Pass<'a> {
                 }
                 match Box::pin(applier.apply(action)).await {
                     Ok(effect) => {
-                        self.observed.note(action, effect, Timestamp::now());
+                        self.observed.note(action, effect, clock::now());
                         self.announce(action);
                     }
                     Err(failure) if failure.kubernetes => return Err(failure),
@@ -208,14 +209,14 @@ impl<'a> Pass<'a> {
             return Ok(None);
         }
         let applier = QueueApplier { ctx: self.ctx, object: self.object, tenant: self.resolved.tenant.as_deref() };
-        let mut actions = plan_queue(desired, &self.observed, Timestamp::now());
+        let mut actions = plan_queue(desired, &self.observed, clock::now());
         if let [read @ QueueAction::ReadQueues { .. }] = actions.as_slice() {
             match Box::pin(applier.apply(read)).await {
-                Ok(effect) => self.observed.note(read, effect, Timestamp::now()),
+                Ok(effect) => self.observed.note(read, effect, clock::now()),
                 Err(failure) if failure.kubernetes => return Err(failure),
                 Err(failure) => return Ok(Some(vec![failure.message])),
             }
-            actions = plan_queue(desired, &self.observed, Timestamp::now());
+            actions = plan_queue(desired, &self.observed, clock::now());
         }
         let of_key = self.observed.key.as_ref().and_then(|key| key.not_ready.as_ref()).filter(|(reason, _)| *reason == Reason::Paused);
         let of_key = of_key.map(|(_, message)| format!("QueueKey {}: {message}", desired.key_name));
@@ -242,7 +243,7 @@ impl<'a> Pass<'a> {
             kept_sha256: self.kept.as_ref().map(KeptQueue::sha256),
             generation: self.object.metadata.generation,
         };
-        let status = pass.status(&previous, Timestamp::now());
+        let status = pass.status(&previous, clock::now());
         // The app's address before Ready; status also when it cannot be written.
         let told = if self.deleting { Ok(true) } else { self.tell_app(&status).await };
         if write_queue_status(self.ctx, object, &status).await? {
@@ -286,7 +287,7 @@ impl<'a> Pass<'a> {
                 self.ctx.backoff.succeeded(&self.id());
                 // Nobody tells when messages under an earlier key have expired.
                 let until = self.observed.previous_keys.iter().map(|previous| previous.decrypt_until).min();
-                until.map_or_else(Action::await_change, |until| Action::requeue(wait_until(until)))
+                until.map_or_else(Action::await_change, |until| Action::requeue(clock::wait_until(until)))
             }
             // Nobody tells when a role comes to be.
             End::Held(_) if !self.observed.refused.is_empty() => {
@@ -295,10 +296,10 @@ impl<'a> Pass<'a> {
             End::Held(hold) => {
                 self.ctx.backoff.succeeded(&self.id());
                 match hold.until {
-                    Some(until) => Action::requeue(wait_until(until)),
+                    Some(until) => Action::requeue(clock::wait_until(until)),
                     // SQS does not tell when a queue becomes empty, and nobody tells when a conflict is gone.
                     None if matches!(hold.reason, Reason::QueueNotEmpty | Reason::QueueConflict | Reason::QueueNotAdoptable) => {
-                        Action::requeue(LOOK_AGAIN)
+                        Action::requeue(clock::real(LOOK_AGAIN))
                     }
                     None => Action::await_change(),
                 }

@@ -28,9 +28,6 @@ pub(crate) use access_approval::usable_of;
 pub(crate) use context::account_key;
 pub use run::{ControllerSettings, Parts, run};
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -121,10 +118,6 @@ fn result_of(end: &End) -> ReconcileResult {
         End::Held(_) => ReconcileResult::Held,
         End::Failed { .. } => ReconcileResult::Failed,
     }
-}
-
-fn wait_until(until: Timestamp) -> Duration {
-    Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default()
 }
 
 fn no_end(rounds: usize) -> End {

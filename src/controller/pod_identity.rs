@@ -11,6 +11,7 @@ use super::wake::Wake;
 use crate::api::Reason;
 use crate::api::queue_key::NamespacedName;
 use crate::aws::{AwsError, Kind, PodIdentity, PodIdentityAssociation};
+use crate::clock;
 use crate::desired::ServiceAccountRole;
 
 /// What was asked for at the same moment is answered by one call.
@@ -74,8 +75,8 @@ impl PodIdentities {
 
     fn is_due(&self, age: Duration) -> bool {
         let known = self.known();
-        let failed_just_now = known.failure.as_ref().is_some_and(|(at, _)| at.elapsed() < JUST_NOW);
-        !failed_just_now && (known.failure.is_some() || known.listed_at.is_none_or(|at| at.elapsed() > age))
+        let failed_just_now = known.failure.as_ref().is_some_and(|(at, _)| clock::since(*at) < JUST_NOW);
+        !failed_just_now && (known.failure.is_some() || known.listed_at.is_none_or(|at| clock::since(at) > age))
     }
 
     /// Notes a listing; the ServiceAccounts whose association is another one now.
@@ -106,7 +107,7 @@ impl PodIdentities {
     fn to_describe(&self, accounts: &BTreeSet<NamespacedName>) -> Vec<String> {
         let known = self.known();
         let Some(listed_at) = known.listed_at else { return Vec::new() };
-        let is_new = |id: &String| known.roles.get(id).is_none_or(|(at, role)| *at < listed_at || (role.is_err() && at.elapsed() > JUST_NOW));
+        let is_new = |id: &String| known.roles.get(id).is_none_or(|(at, role)| *at < listed_at || (role.is_err() && clock::since(*at) > JUST_NOW));
         accounts.iter().filter_map(|account| known.associations.get(account)).filter(|id| is_new(id)).cloned().collect()
     }
 
@@ -114,7 +115,7 @@ impl PodIdentities {
     fn note_role(&self, id: String, role: Result<Option<String>, AwsError>) {
         let mut known = self.known();
         let keeps = match (&role, known.roles.get(&id)) {
-            (Err(error), Some((at, Ok(_)))) => passes(error) && at.elapsed() < self.period * PERIODS_KEPT,
+            (Err(error), Some((at, Ok(_)))) => passes(error) && clock::since(*at) < self.period * PERIODS_KEPT,
             _ => false,
         };
         if !keeps {
@@ -127,7 +128,7 @@ impl PodIdentities {
         let by_annotation = || annotated.map(|role| ServiceAccountRole::Role(role.clone()));
         let Some(source) = &self.source else { return by_annotation().unwrap_or(ServiceAccountRole::WithoutRole) };
         let known = self.known();
-        let is_old = known.listed_at.is_none_or(|at| at.elapsed() > self.period * PERIODS_KEPT);
+        let is_old = known.listed_at.is_none_or(|at| clock::since(at) > self.period * PERIODS_KEPT);
         if let Some((_, error)) = known.failure.as_ref().filter(|(_, error)| is_old || !passes(error)) {
             return not_known(error);
         }

@@ -14,10 +14,11 @@ use super::context::Context;
 use super::principals::refused_principals;
 use super::resolve::resolve_key;
 use super::status::write_key_status;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of, wait_until};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of};
 use crate::api::conditions::types;
 use crate::api::labels::{CHECK_NOW, TAG_CLUSTER, TAG_SUPERSEDED_BY};
 use crate::api::{EncryptedQueue, QueueKey, Reason, Tenant};
+use crate::clock;
 use crate::desired::DesiredKey;
 use crate::names::RoleArn;
 use crate::outcome::End;
@@ -49,7 +50,7 @@ pub(super) async fn reconcile(object: Arc<QueueKey>, ctx: Arc<Context>) -> Resul
     };
     // The caches may lag: before a key ends, the API server itself is asked.
     if !desired.is_used() && has_live_users(&ctx, &object).await? {
-        return Ok((ReconcileResult::Held, Action::requeue(Duration::from_secs(1))));
+        return Ok((ReconcileResult::Held, Action::requeue(clock::real(Duration::from_secs(1)))));
     }
     let observed = observed_key(&ctx, &object);
     let recorded_arn = observed.arn.clone();
@@ -116,7 +117,7 @@ impl Pass<'_> {
     async fn run(&mut self) -> Result<End, Failure> {
         let mut looked_again = false;
         for _ in 0..MOST_ROUNDS {
-            let actions = self.plan(Timestamp::now());
+            let actions = self.plan(clock::now());
             if actions.is_empty() {
                 return Ok(End::Complete);
             }
@@ -130,7 +131,7 @@ impl Pass<'_> {
                 if action.writes_aws() {
                     self.ctx.leadership.check()?;
                 }
-                let began = Timestamp::now();
+                let began = clock::now();
                 match self.applier.apply(action, began).await {
                     Ok(effect) => {
                         self.observed.note(action, effect, began);
@@ -243,7 +244,7 @@ fn uses(queue: &EncryptedQueue, key: &QueueKey) -> Option<bool> {
 async fn tell(ctx: &Context, object: &QueueKey, desired: Option<&DesiredKey>, observed: &ObservedKey, end: &End) -> Result<Reconciled, Failure> {
     let previous = object.status.clone().unwrap_or_default();
     let checked_now = object.annotations().get(CHECK_NOW).map(|value| cut(value).to_owned());
-    let status = KeyPass { desired, observed, end, checked_now, generation: object.metadata.generation }.status(&previous, Timestamp::now());
+    let status = KeyPass { desired, observed, end, checked_now, generation: object.metadata.generation }.status(&previous, clock::now());
     let ready = |conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| {
         conditions.iter().find(|c| c.type_ == types::READY).map(|c| (c.reason.clone(), c.message.clone()))
     };
@@ -259,11 +260,11 @@ async fn tell(ctx: &Context, object: &QueueKey, desired: Option<&DesiredKey>, ob
         End::Failed { reason, .. } => Action::requeue(ctx.backoff.after_failure(&id, *reason)),
         End::Complete => {
             ctx.backoff.succeeded(&id);
-            desired.and_then(|desired| desired.changes_at).map_or_else(Action::await_change, |at| Action::requeue(wait_until(at)))
+            desired.and_then(|desired| desired.changes_at).map_or_else(Action::await_change, |at| Action::requeue(clock::wait_until(at)))
         }
         End::Held(hold) => {
             ctx.backoff.succeeded(&id);
-            hold.until.map_or_else(Action::await_change, |until| Action::requeue(wait_until(until)))
+            hold.until.map_or_else(Action::await_change, |until| Action::requeue(clock::wait_until(until)))
         }
     };
     Ok((result_of(end), next))

@@ -4,19 +4,20 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::access_approval;
 use super::context::{Context, account_key};
-use super::wake::{ROLE_ANNOTATION, service_accounts};
+use super::wake::{ROLE_ANNOTATION, name_of, service_accounts};
 use crate::api::queue_key::NamespacedName;
+use crate::api::sensitivity_tier::KeyScope;
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::aws::AwsError;
+use crate::clock;
 use crate::desired::{
-    DesiredKey, DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue, key_generation,
-    leaves_approval, object_name, unless_taken, within_limit,
+    DesiredKey, DesiredQueue, KeyIdentity, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue,
+    key_generation, leaves_approval, object_name, unless_taken, within_limit,
 };
 use crate::names::RoleArn;
 use crate::plan::objects::{self, Rules};
@@ -124,20 +125,36 @@ pub(super) async fn resolve_key(ctx: &Context, object: &QueueKey, tenant: &Tenan
     Box::pin(ctx.pod_identities.look_up(&accounts, false, &ctx.wake)).await;
     let users = queues.into_iter().filter_map(|queue| key_user(ctx, object, &queue, &operator_role)).collect();
     let tier = ctx.tier(&object.spec.sensitivity_tier);
-    let approvals = access_approval::usable(ctx, &object.name_any(), Timestamp::now());
+    let approvals = access_approval::usable(ctx, &object.name_any(), clock::now());
     Ok(desired_key(KeyInput { object, tenant, tier: tier.as_deref(), cluster_id: &ctx.cluster_id, operator_role: &operator_role, users, approvals }))
 }
 
 fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
     let mut names: Vec<NamespacedName> = ctx.wake.users_of_key(&key.name_any());
     names.extend(key.spec.queue.clone());
+    if key.spec.scope == KeyScope::Tenant {
+        // The key's object comes before the queue's record of it: without these a new shared key would look unused.
+        let (queues, identity) = (ctx.stores.queues.state(), KeyIdentity::of(&key.spec));
+        names.extend(queues.iter().filter(|queue| may_come(queue, key, &identity)).map(|queue| name_of(queue.as_ref())));
+    }
     names.sort();
     names.dedup();
     names.iter().filter_map(|name| ctx.queue(name)).collect()
 }
 
+/// Whether a queue may be about to use this shared key: it is not made yet, or under no key of this identity.
+fn may_come(queue: &EncryptedQueue, key: &QueueKey, identity: &KeyIdentity) -> bool {
+    let is_of_kind = queue.spec.tenant == key.spec.tenant && queue.spec.sensitivity_tier == key.spec.sensitivity_tier;
+    let is_made = queue.status.as_ref().is_some_and(|status| status.queue.is_some());
+    is_of_kind && (!is_made || objects::recorded_keys(queue).all(|name| identity.generation_of(name).is_none()))
+}
+
 fn key_user(ctx: &Context, key: &QueueKey, queue: &EncryptedQueue, operator_role: &RoleArn) -> Option<KeyUserInput> {
     let resolved = resolve_queue_with(ctx, queue, Some(operator_role.clone()));
+    // Of a shared key, one that was refused before it had a key is no user.
+    if resolved.desired.is_err() && key.spec.scope == KeyScope::Tenant && objects::recorded_keys(queue).next().is_none() {
+        return None;
+    }
     let rules = resolved.rules();
-    objects::key_user(key, queue, resolved.desired.clone(), rules, Timestamp::now())
+    objects::key_user(key, queue, resolved.desired.clone(), rules, clock::now())
 }

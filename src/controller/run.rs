@@ -97,6 +97,8 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
         dry_run: settings.dry_run,
         fresh_queues: Fresh::default(),
         fresh_keys: Fresh::default(),
+        fresh_tenants: Fresh::default(),
+        fresh_tiers: Fresh::default(),
     });
     let mut stop = std::pin::pin!(stop);
     // An empty cache looks like deleted objects: nothing starts before all are full.

@@ -66,15 +66,14 @@ pub(super) async fn write_key_status(ctx: &Context, object: &QueueKey, status: &
     Ok(written)
 }
 
-/// Writes the status of a cluster-scoped object of the platform's or security team's.
-pub(super) async fn write_cluster_status<K, S>(ctx: &Context, object: &K, previous: Option<&S>, status: &S) -> kube::Result<bool>
+/// Writes the status of a cluster-scoped object of the platform's or security team's; the object as written, if it was.
+pub(super) async fn write_cluster_status<K, S>(ctx: &Context, object: &K, previous: Option<&S>, status: &S) -> kube::Result<Option<K>>
 where
     K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
     S: Serialize + PartialEq,
 {
     if previous == Some(status) {
-        return Ok(false);
+        return Ok(None);
     }
-    apply(&Api::<K>::all(ctx.client.clone()), object, status, false).await?;
-    Ok(true)
+    apply(&Api::<K>::all(ctx.client.clone()), object, status, false).await.map(Some)
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::core::ClusterResourceScope;
@@ -21,6 +20,7 @@ use super::{Failure, Reconciled};
 use crate::api::conditions::{self, Finding, merge, summarise, types};
 use crate::api::labels::FINALIZER;
 use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, SensitivityTierStatus, Tenant, TenantStatus};
+use crate::clock;
 use crate::desired::{cost, within_limit};
 use crate::telemetry::metrics::ReconcileResult;
 
@@ -35,7 +35,7 @@ impl CountWrites {
     /// How long counts must still wait; None: they may be written now, which is noted.
     fn must_wait(&self, object: &str) -> Option<Duration> {
         let mut writes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = writes.get(object).and_then(|at| COUNT_EVERY.checked_sub(at.elapsed()));
+        let wait = writes.get(object).and_then(|at| COUNT_EVERY.checked_sub(clock::since(*at)));
         if wait.is_none() {
             writes.insert(object.to_owned(), Instant::now());
         }
@@ -44,6 +44,8 @@ impl CountWrites {
 }
 
 pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    // Counts that were just written are not those that the watch has told: a wake in between would find nothing to correct.
+    let tenant = ctx.fresh_tenants.newest(tenant);
     let tenant = match claim::claim(&ctx, tenant).await? {
         Ok(tenant) => tenant,
         Err(next) => return Ok((ReconcileResult::Held, next)),
@@ -74,7 +76,7 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
     status.controller = Some(ctx.identity.clone());
     let cost = count(&mut status, &queues, &keys);
     let findings = conditions_of(&tenant, &account, cost);
-    status.conditions = merge(&previous.conditions, &findings, tenant.metadata.generation, Timestamp::now());
+    status.conditions = merge(&previous.conditions, &findings, tenant.metadata.generation, clock::now());
     let only_counts = TenantStatus {
         conditions: previous.conditions.clone(),
         observed_generation: previous.observed_generation,
@@ -83,9 +85,12 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
     } == status;
     if status != previous {
         if let Some(wait) = only_counts.then(|| ctx.count_writes.must_wait(&id)).flatten() {
-            return Ok((ReconcileResult::Complete, Action::requeue(wait)));
+            return Ok((ReconcileResult::Complete, Action::requeue(clock::real(wait))));
         }
-        write_cluster_status(&ctx, tenant.as_ref(), tenant.status.as_ref(), &status).await?;
+        let written = write_cluster_status(&ctx, tenant.as_ref(), tenant.status.as_ref(), &status).await?;
+        if let Some(written) = written {
+            ctx.fresh_tenants.note(written);
+        }
         announce(&ctx, tenant.as_ref(), &previous.conditions, &status.conditions);
     }
     let was_ready = conditions::is_true(&previous.conditions, types::READY);
@@ -192,6 +197,7 @@ where
 }
 
 pub(super) async fn reconcile_tier(tier: Arc<SensitivityTier>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    let tier = ctx.fresh_tiers.newest(tier);
     let (name, id) = (tier.name_any(), format!("SensitivityTier {}", tier.name_any()));
     let queues = ctx.stores.queues.state();
     let queues: Vec<_> = queues.iter().filter(|queue| queue.spec.sensitivity_tier == name).collect();
@@ -210,14 +216,17 @@ pub(super) async fn reconcile_tier(tier: Arc<SensitivityTier>, ctx: Arc<Context>
     let status = SensitivityTierStatus {
         observed_generation: tier.metadata.generation,
         queues: i32::try_from(queues.len()).ok(),
-        conditions: merge(&previous.conditions, &findings, tier.metadata.generation, Timestamp::now()),
+        conditions: merge(&previous.conditions, &findings, tier.metadata.generation, clock::now()),
     };
     let only_counts = status.conditions == previous.conditions && status.observed_generation == previous.observed_generation;
     if status != previous {
         if let Some(wait) = only_counts.then(|| ctx.count_writes.must_wait(&id)).flatten() {
-            return Ok((ReconcileResult::Complete, Action::requeue(wait)));
+            return Ok((ReconcileResult::Complete, Action::requeue(clock::real(wait))));
         }
-        write_cluster_status(&ctx, tier.as_ref(), tier.status.as_ref(), &status).await?;
+        let written = write_cluster_status(&ctx, tier.as_ref(), tier.status.as_ref(), &status).await?;
+        if let Some(written) = written {
+            ctx.fresh_tiers.note(written);
+        }
         announce(&ctx, tier.as_ref(), &previous.conditions, &status.conditions);
     }
     Ok((ReconcileResult::Complete, Action::await_change()))

@@ -206,7 +206,14 @@ impl Listener<EncryptedQueue> for Ears {
         }
         for dependency in before.symmetric_difference(&dependencies) {
             match dependency {
-                Dependency::Key(key) => wake.key(key),
+                Dependency::Key(key) => {
+                    wake.key(key);
+                    // It went before anyone knew whom to tell.
+                    let is_known = wake.known().keys.of(key).next().is_some();
+                    if !is_known {
+                        wake.queue(&name);
+                    }
+                }
                 Dependency::Tier(tier) => wake.tier(tier),
                 Dependency::Tenant(tenant) => wake.tenant(tenant),
                 Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) | Dependency::QueueName(_) => {}

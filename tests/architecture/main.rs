@@ -66,6 +66,16 @@ fn only_src_aws_imports_an_sdk() {
 }
 
 #[test]
+fn only_the_clock_tells_the_time_of_day() {
+    let clock = Regex::new(r"\b(SystemTime|Timestamp|Zoned)::now\b").unwrap();
+    let is_asking = |file: &PathBuf| clock.is_match(&code(file));
+    let mut found: Vec<_> = sources(&root().join("src")).into_iter().filter(is_asking).collect();
+    found.sort();
+    // The lease's times are for people, and compared by nobody.
+    assert_eq!(found, ["src/clock.rs", "src/controller/leader/lease.rs"].map(|file| root().join(file)));
+}
+
+#[test]
 fn every_test_that_the_page_names_exists() {
     let page = read(&root().join("ARCHITECTURE.md"));
     let named = Regex::new(r"`([\w/]+\.rs)::(\w+)`").unwrap();

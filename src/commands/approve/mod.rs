@@ -162,7 +162,7 @@ pub async fn execute(arguments: &Arguments) -> Result<(), Error> {
     let Arguments { key, queue, reason, approved_by, .. } = arguments;
     let request = Request { key: key.clone(), queue: queue.clone(), reason: reason.clone(), approved_by: approved_by.clone() };
     let proposal = propose(&client, &request).await?;
-    let text = proposal.text(jiff::Timestamp::now());
+    let text = proposal.text(crate::clock::now());
     if arguments.dry_run {
         io::stderr().write_all(text.as_bytes())?;
         return print(&manifest(&proposal, arguments.output)?);

@@ -18,6 +18,7 @@ use super::explain::{self, Output, cluster, json};
 use crate::api::Tenant;
 use crate::api::queue_key::NamespacedName;
 use crate::aws::{Accounts, AwsError, Settings};
+use crate::clock;
 use crate::controller::{account_key, usable_of};
 use crate::explain::Snapshot;
 use crate::names::{RoleArn, sha256_hex};
@@ -117,7 +118,7 @@ fn write(text: &str) -> io::Result<()> {
 
 /// The plan that the arguments ask for.
 pub async fn plan(arguments: &Arguments) -> Result<PlanReport, Error> {
-    let now = Timestamp::now();
+    let now = clock::now();
     if arguments.offline {
         let manifests = load(arguments, "default")?;
         return Ok(offline(&manifests, arguments.operator_role_arn.as_ref(), arguments.cluster_id.as_deref(), now));

@@ -6,11 +6,14 @@
 //!
 //! Tests of one binary share servers through [`ControlPlane::shared`] and [`Moto::shared`].
 //!
+//! Between the operator and them stand two recording proxies: [`proxy`] before the emulator, [`kubernetes_proxy`] before the API server.
+//!
 //! [`judge`] decides by AWS's own rules who can do what.
 
 mod control_plane;
 mod http;
 pub mod judge;
+pub mod kubernetes_proxy;
 mod moto;
 mod process;
 pub mod proxy;

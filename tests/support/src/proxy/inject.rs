@@ -8,7 +8,44 @@ use tokio::sync::watch;
 
 use super::classify::{Kind, Request};
 
-/// Which calls are meant; what is not said matches all.
+/// Which calls are meant, of a proxy whose calls are of that type.
+pub trait Matching {
+    /// A call as it arrived.
+    type Call;
+
+    /// Whether this call is meant.
+    fn matches(&self, call: &Self::Call) -> bool;
+
+    /// From which of those on, counted from 1.
+    fn first(&self) -> u64;
+}
+
+/// Any other question about a call.
+pub(crate) struct Predicate<C>(Arc<dyn Fn(&C) -> bool + Send + Sync>);
+
+impl<C> Predicate<C> {
+    pub(crate) fn new(question: impl Fn(&C) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(question))
+    }
+
+    pub(crate) fn holds(&self, call: &C) -> bool {
+        (self.0)(call)
+    }
+}
+
+impl<C> Clone for Predicate<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> std::fmt::Debug for Predicate<C> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a question")
+    }
+}
+
+/// Which calls to AWS are meant; what is not said matches all.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Matcher {
@@ -19,6 +56,8 @@ pub struct Matcher {
     resource: Option<String>,
     kind: Option<Kind>,
     nth: Option<u64>,
+    #[serde(skip)]
+    such_that: Option<Predicate<Request>>,
 }
 
 impl Matcher {
@@ -72,6 +111,21 @@ impl Matcher {
         self
     }
 
+    /// Only calls of which this is true. Asked of each call that fits otherwise, once, in order of arrival.
+    #[must_use]
+    pub fn such_that(mut self, question: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
+        self.such_that = Some(Predicate::new(question));
+        self
+    }
+}
+
+impl Matching for Matcher {
+    type Call = Request;
+
+    fn first(&self) -> u64 {
+        self.nth.unwrap_or(1)
+    }
+
     fn matches(&self, request: &Request) -> bool {
         let same = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
         same(&self.service, &request.service)
@@ -80,10 +134,11 @@ impl Matcher {
             && same(&self.region, &request.region)
             && self.kind.is_none_or(|kind| kind == request.kind)
             && self.resource.as_deref().is_none_or(|text| request.params.to_string().contains(text))
+            && self.such_that.as_ref().is_none_or(|question| question.holds(request))
     }
 }
 
-/// Before the emulator sees the call, or after it carried it out.
+/// Before the server sees the call, or after it carried it out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
@@ -125,10 +180,10 @@ impl Effect {
 /// A fault to inject.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
+pub struct Rule<M = Matcher> {
     /// Which calls.
-    #[serde(default)]
-    pub matching: Matcher,
+    #[serde(default, bound(deserialize = "M: Default + Deserialize<'de>"))]
+    pub matching: M,
     /// How many of them; 0 for all.
     #[serde(default = "once")]
     pub times: u64,
@@ -143,14 +198,14 @@ fn once() -> u64 {
     1
 }
 
-impl Rule {
+impl<M> Rule<M> {
     /// The first matching call fails so before it is sent.
-    pub fn once(matching: Matcher, effect: Effect) -> Self {
+    pub fn once(matching: M, effect: Effect) -> Self {
         Self { matching, times: 1, when: Moment::BeforeSending, effect }
     }
 
     /// The first matching call is carried out, and its answer replaced.
-    pub fn after_effect(matching: Matcher, effect: Effect) -> Self {
+    pub fn after_effect(matching: M, effect: Effect) -> Self {
         Self { matching, times: 1, when: Moment::AfterEffect, effect }
     }
 
@@ -164,13 +219,13 @@ impl Rule {
 
 /// What a call meets on its way.
 #[derive(Clone)]
-pub(super) enum Trigger {
+pub(crate) enum Trigger {
     Effect(Effect),
     Pause(Arc<Gate>),
 }
 
-struct Armed {
-    matching: Matcher,
+struct Armed<M> {
+    matching: M,
     when: Moment,
     seen: u64,
     left: Option<u64>,
@@ -178,42 +233,48 @@ struct Armed {
 }
 
 /// Everything that is armed.
-#[derive(Default)]
-pub(super) struct Injector(Mutex<Vec<Armed>>);
+pub(crate) struct Injector<M>(Mutex<Vec<Armed<M>>>);
 
-impl Injector {
-    fn armed(&self) -> MutexGuard<'_, Vec<Armed>> {
+impl<M> Default for Injector<M> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<M: Matching> Injector<M> {
+    fn armed(&self) -> MutexGuard<'_, Vec<Armed<M>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn arm(&self, rule: Rule) {
+    pub fn arm(&self, rule: Rule<M>) {
         let left = (rule.times > 0).then_some(rule.times);
         self.armed().push(Armed { matching: rule.matching, when: rule.when, seen: 0, left, trigger: Trigger::Effect(rule.effect) });
     }
 
-    pub fn pause(&self, matching: Matcher, when: Moment) -> PausePoint {
+    /// Holds the first call that fits, or with `all` each of them.
+    pub fn pause(&self, matching: M, when: Moment, all: bool) -> PausePoint {
         let gate = Arc::new(Gate { reached: watch::Sender::new(None), way: watch::Sender::new(Way::Closed) });
-        self.armed().push(Armed { matching, when, seen: 0, left: Some(1), trigger: Trigger::Pause(Arc::clone(&gate)) });
+        self.armed().push(Armed { matching, when, seen: 0, left: (!all).then_some(1), trigger: Trigger::Pause(Arc::clone(&gate)) });
         PausePoint(gate)
     }
 
     pub fn clear(&self) {
         for armed in self.armed().drain(..) {
             if let Trigger::Pause(gate) = armed.trigger {
-                gate.way.send_replace(Way::Open);
+                gate.open();
             }
         }
     }
 
     /// Counts an arriving call and answers all it will meet, in the order of arming.
-    pub fn arrive(&self, request: &Request) -> Vec<(Moment, Trigger)> {
+    pub fn arrive(&self, request: &M::Call) -> Vec<(Moment, Trigger)> {
         let mut met = Vec::new();
         self.armed().retain_mut(|armed| {
             if !armed.matching.matches(request) {
                 return true;
             }
             armed.seen += 1;
-            if armed.seen < armed.matching.nth.unwrap_or(1) {
+            if armed.seen < armed.matching.first() {
                 return true;
             }
             met.push((armed.when, armed.trigger.clone()));
@@ -230,18 +291,29 @@ impl Injector {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Closed,
     Open,
     Lost,
 }
 
-pub(super) struct Gate {
+pub(crate) struct Gate {
     reached: watch::Sender<Option<u64>>,
     way: watch::Sender<Way>,
 }
 
 impl Gate {
+    /// What is lost already stays lost.
+    fn open(&self) {
+        self.way.send_if_modified(|way| {
+            let held = *way == Way::Closed;
+            if held {
+                *way = Way::Open;
+            }
+            held
+        });
+    }
+
     /// Tells the test that the call is here and waits for its word.
     pub async fn pass(&self, seq: u64) -> Way {
         self.reached.send_replace(Some(seq));
@@ -269,7 +341,7 @@ impl PausePoint {
 
     /// Lets the call go on.
     pub fn release(self) {
-        self.0.way.send_replace(Way::Open);
+        self.0.open();
     }
 
     /// Closes the connection without an answer. Held before sending, the call never reaches the emulator.
@@ -280,12 +352,6 @@ impl PausePoint {
 
 impl Drop for PausePoint {
     fn drop(&mut self) {
-        self.0.way.send_if_modified(|way| {
-            let held = *way == Way::Closed;
-            if held {
-                *way = Way::Open;
-            }
-            held
-        });
+        self.0.open();
     }
 }

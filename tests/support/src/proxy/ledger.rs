@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -85,6 +85,7 @@ struct Book {
     next: u64,
     calls: BTreeMap<u64, Call>,
     file: Option<File>,
+    last: Option<Instant>,
 }
 
 /// All calls, by number.
@@ -100,6 +101,7 @@ impl Ledger {
     pub fn arrive(&self) -> u64 {
         let mut book = self.book();
         book.next += 1;
+        book.last = Some(Instant::now());
         book.next
     }
 
@@ -115,7 +117,13 @@ impl Ledger {
                 book.file = None;
             }
         }
+        book.last = Some(Instant::now());
         book.calls.insert(call.seq, call);
+    }
+
+    /// When a call last arrived or ended.
+    pub fn last(&self) -> Option<Instant> {
+        self.book().last
     }
 
     /// The calls after a mark, in order of arrival.

@@ -11,7 +11,7 @@ mod answer;
 mod classify;
 mod control;
 mod eks;
-mod inject;
+pub(crate) mod inject;
 mod ledger;
 mod quota;
 mod server;
@@ -29,8 +29,8 @@ use hyper::Uri;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use classify::Kind;
-pub use inject::{Effect, Matcher, Moment, PausePoint, Rule};
+pub use classify::{Kind, Request};
+pub use inject::{Effect, Matcher, Matching, Moment, PausePoint, Rule};
 pub use ledger::{Call, Mark, Outcome};
 pub use strict::Strictness;
 
@@ -46,6 +46,17 @@ pub struct Proxy {
     shared: Arc<Shared>,
     endpoint: String,
     server: JoinHandle<std::convert::Infallible>,
+}
+
+/// Sees the calls, and keeps the ledger alive.
+#[derive(Clone)]
+pub struct Reader(Arc<Shared>);
+
+impl Reader {
+    /// The calls of an operation that ended so far.
+    pub fn calls_of(&self, operation: &str) -> Vec<Call> {
+        self.0.ledger.since(Mark::default()).into_iter().filter(|call| call.is(operation)).collect()
+    }
 }
 
 impl Drop for Proxy {
@@ -92,6 +103,16 @@ impl Proxy {
     /// The calls that arrived after the mark and ended.
     pub fn calls_since(&self, mark: Mark) -> Vec<Call> {
         self.shared.ledger.since(mark)
+    }
+
+    /// When a call last arrived or ended.
+    pub fn last_call(&self) -> Instant {
+        self.shared.ledger.last().unwrap_or(self.shared.started)
+    }
+
+    /// A view of the calls for a question that is asked of each arriving call ([`Matcher::such_that`]).
+    pub fn reader(&self) -> Reader {
+        Reader(Arc::clone(&self.shared))
     }
 
     /// The present place in the ledger.
@@ -152,7 +173,13 @@ impl Proxy {
     /// Holds the first matching call at that moment.
     #[must_use = "dropping the pause point lets the call go on"]
     pub fn pause_at(&self, matching: Matcher, when: Moment) -> PausePoint {
-        self.shared.injector.pause(matching, when)
+        self.shared.injector.pause(matching, when, false)
+    }
+
+    /// Holds every matching call at that moment, until the pause point is released, lost or dropped.
+    #[must_use = "dropping the pause point lets the calls go on"]
+    pub fn pause_all_at(&self, matching: Matcher, when: Moment) -> PausePoint {
+        self.shared.injector.pause(matching, when, true)
     }
 
     /// Disarms all faults and releases all pauses.

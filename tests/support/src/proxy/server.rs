@@ -19,7 +19,7 @@ use super::answer::Answer;
 use super::classify::Request;
 use super::control;
 use super::eks::Eks;
-use super::inject::{Effect, Injector, Moment, Trigger, Way};
+use super::inject::{Effect, Injector, Matcher, Moment, Trigger, Way};
 use super::ledger::{Call, Ledger, Outcome};
 use super::quota::Quotas;
 use super::strict::Strict;
@@ -29,7 +29,7 @@ use super::upstream::Upstream;
 pub(super) struct Shared {
     pub upstream: Upstream,
     pub ledger: Ledger,
-    pub injector: Injector,
+    pub injector: Injector<Matcher>,
     pub quotas: Quotas,
     pub strict: Strict,
     pub eks: Eks,
