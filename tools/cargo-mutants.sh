@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs cargo-mutants (configuration: .cargo/mutants.toml) on a crate of the pure modules and of the tests that judge them without a server, made anew
-# below target/mutants: without the SDKs and the clients of the whole, a mutant takes seconds. The results are in target/mutants/mutants.out.
+# cargo-mutants.sh [PATTERN…]: judges the mutants that cargo-mutants knows for src/policy and src/plan, or for files like these, by the tests that need no
+# server. They are tried in a crate of the pure modules alone, made anew below target/mutants, where the results are as well: see mutants.py.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -35,8 +35,12 @@ root_manifest() {
     manifest Cargo.toml "$dependencies" | sed 's/^\[lib\]$/&\ndoctest = false/; s/^\[package\]$/&\nautotests = false/'
     cat <<'END'
 [[test]]
-name = "core"
-path = "tests/core.rs"
+name = "policies"
+path = "tests/policies.rs"
+
+[[test]]
+name = "pure"
+path = "tests/pure.rs"
 
 [workspace]
 members = [".", "tests/support"]
@@ -44,13 +48,23 @@ resolver = "3"
 
 [profile.dev]
 debug = false
+opt-level = 1
 END
     printf '[profile.dev.package.%s]\nopt-level = 2\n' iam-rs proptest rand regex-automata serde_json sha2
 }
 
-# All tests but the units' in one program, which ends at the first failure: cargo test goes on to the end of each.
-tests() {
-    local suite module path
+# Which mutant runs.
+switch() {
+    cat <<'END'
+pub fn mutant() -> u32 {
+    static MUTANT: std::sync::LazyLock<u32> = std::sync::LazyLock::new(|| std::env::var("MUTANT").map_or(0, |number| number.parse().unwrap()));
+    *MUTANT
+}
+END
+}
+
+# The first of a program's tests: a failure ends it, where otherwise all others would be run first.
+first_failure() {
     cat <<'END'
 mod a_failure {
     #[test]
@@ -62,13 +76,17 @@ mod a_failure {
         }));
     }
 }
-#[path = "golden/main.rs"]
-mod golden;
 END
-    for suite in pure proof; do
-        for module in $(sed -n 's/^mod \(.*\);$/\1/p' tests/$suite/main.rs | grep -vxE "$left_out"); do
-            path=$suite/$module.rs
-            [ -f "tests/$path" ] || path=$suite/$module/mod.rs
+}
+
+# suite NAME…: all tests of these folders in one program.
+suite() {
+    local name module path
+    first_failure
+    for name in "$@"; do
+        for module in $(sed -n 's/^mod \(.*\);$/\1/p' "tests/$name/main.rs" | grep -vxE "$left_out"); do
+            path=$name/$module.rs
+            [ -f "tests/$path" ] || path=$name/$module/mod.rs
             printf '#[path = "%s"]\nmod %s;\n' "$path" "$module"
         done
     done
@@ -83,10 +101,12 @@ assemble() {
         find tests/pure tests/golden/policies tests/proof tests/support/src/judge/{condition,evaluator}.rs tests/golden/*.rs -type f
     )
     # Gone here, gone there.
-    find $core/src $core/tests -type f | sed "s,^$core/,," | grep -vxE 'src/lib.rs|tests/core.rs|tests/support/(Cargo.toml|src/lib.rs)' |
+    find $core/src $core/tests -type f | sed "s,^$core/,," | grep -vxE 'src/lib.rs|tests/(policies|pure).rs|tests/support/(Cargo.toml|src/lib.rs)' |
         while read -r file; do [ -f "$file" ] || rm "$core/$file"; done
-    printf 'pub mod %s;\n' "${modules[@]}" | put src/lib.rs
-    tests | put tests/core.rs
+    { printf 'pub mod %s;\n' "${modules[@]}" && switch && echo '#[cfg(test)]' && first_failure; } | put src/lib.rs
+    suite pure | put tests/pure.rs
+    { suite proof && printf '#[path = "golden/main.rs"]\nmod golden;\n#[allow(dead_code)]\n#[path = "pure/declare.rs"]\nmod declare;\n'; } |
+        put tests/policies.rs
     root_manifest | put Cargo.toml
     put Cargo.lock <Cargo.lock
     manifest tests/support/Cargo.toml ' serde_json ' | put tests/support/Cargo.toml
@@ -96,6 +116,5 @@ assemble() {
 
 program=$(cargo_tool cargo-mutants 27.1.0)
 assemble
-# A mutant that a hundred cases of each property do not notice is missed.
-export PROPTEST_CASES=${PROPTEST_CASES:-100} JUDGED_DECLARATIONS=${JUDGED_DECLARATIONS:-150} PROPTEST_MAX_SHRINK_ITERS=0
-exec nice "$program" mutants --dir $core --config .cargo/mutants.toml --output target/mutants "$@"
+[ $# -gt 0 ] || set -- 'src/policy/*.rs' 'src/plan/*.rs'
+"$program" mutants --list --json --dir $core "${@/#/--file=}" | nice python3 tools/mutants.py $core target/mutants
