@@ -3,11 +3,13 @@
 mod crash;
 mod create;
 mod deleted;
+mod deleted_key;
 mod drift;
 mod ending;
 mod kept;
 mod key;
 mod migration;
+mod noted;
 mod released;
 mod rotation;
 mod update;
