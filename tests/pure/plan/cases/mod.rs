@@ -6,6 +6,7 @@ mod deleted;
 mod deleted_key;
 mod drift;
 mod ending;
+mod held;
 mod kept;
 mod key;
 mod migration;
