@@ -123,9 +123,9 @@ fn sending(names: &Value) -> ReadBack {
 #[test]
 fn only_a_unique_id_is_a_deleted_principal() {
     let deleted = |name: &str| !sending(&json!({ "AWS": name })).deleted_principals.is_empty();
-    assert!(deleted("AROAEXAMPLE0"), "twelve characters");
+    assert!(deleted("AROAEXAMPLEID012"), "twelve characters");
     assert!(deleted(&format!("AIDA{}", "X".repeat(124))));
-    for name in ["AROAEXAMPLE".to_owned(), "AROAexampleexample".to_owned(), "AGPAEXAMPLEEXAMPLE".to_owned(), format!("AIDA{}", "X".repeat(125))] {
+    for name in ["AROAEXAMPLEID01".to_owned(), "AROAexampleexample".to_owned(), "AGPAEXAMPLEEXAMPLE".to_owned(), format!("AIDA{}", "X".repeat(125))] {
         assert!(!deleted(&name), "{name}");
     }
 }
@@ -133,9 +133,8 @@ fn only_a_unique_id_is_a_deleted_principal() {
 #[test]
 fn the_first_foreign_lines_are_told_and_how_many_more() {
     let told = |count: usize| sending(&json!({"AWS": (0..count).map(|user| format!("user-{user:02}")).collect::<Vec<_>>()})).foreign;
-    assert_eq!(told(20).len(), 20);
-    assert_eq!(told(20)[19], "statement Send: AWS user-19 may send");
-    assert_eq!((told(23).len(), told(23)[20].as_str()), (21, "and 3 more"));
+    assert_eq!((told(50).len(), told(50)[49].as_str()), (50, "statement Send: AWS user-49 may send"));
+    assert_eq!((told(53).len(), told(53)[50].as_str()), (51, "and 3 more"));
 }
 
 /// A role's ARN elsewhere than under `AWS` is somebody else.
