@@ -15,7 +15,7 @@ use crate::plan::worker::Faults;
 use crate::plan::world::{Scene, World, named};
 
 /// Queues of one key, each with so many consumers of its own.
-fn crowd(names: &[String], consumers_each: usize) -> Scene {
+pub(super) fn crowd(names: &[String], consumers_each: usize) -> Scene {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     names.iter().fold(Scene::sharing_a_key(&names), |scene, name| {
         let roles: Vec<_> = (0..consumers_each).map(|number| json!({"role": role(&format!("acme-{name}-{number:040}"))})).collect();
@@ -23,12 +23,12 @@ fn crowd(names: &[String], consumers_each: usize) -> Scene {
     })
 }
 
-fn names(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("queue-{number:02}")).collect()
+pub(super) fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("queue-{number:03}")).collect()
 }
 
 /// What the key of all these queues should be before it is made.
-fn wanted(scene: &Scene) -> DesiredKey {
+pub(super) fn wanted(scene: &Scene) -> DesiredKey {
     let mut world = World::default();
     world.pass_over_queue(scene, scene.queues.keys().next().unwrap(), false, &mut Faults::none(), &mut Vec::new());
     world.desired_key(scene, world.keys.keys().next().unwrap())
@@ -56,17 +56,17 @@ fn without_room(held: &Held) -> Vec<&str> {
 
 #[test]
 fn a_key_takes_as_many_queues_as_it_has_room_for() {
-    let all = names(40);
-    let held = held_with(&crowd(&all, 8), &[]);
+    let all = names(130);
+    let held = held_with(&crowd(&all, 1), &[]);
     let (taken, left) = (in_it(&held), without_room(&held));
     assert!(fits(&held) && !taken.is_empty() && !left.is_empty(), "{taken:?} {left:?}");
     assert_eq!(taken, all[..taken.len()], "who comes last has no room");
     assert_eq!(taken.len() + left.len(), all.len());
-    let one_more = held_with(&crowd(&all[..=taken.len()], 8), &[]);
+    let one_more = held_with(&crowd(&all[..=taken.len()], 1), &[]);
     assert_eq!(without_room(&one_more), [&all[taken.len()]], "the first that has no room would not fit by itself");
-    let as_many = held_with(&crowd(&all[..taken.len()], 8), &[]);
+    let as_many = held_with(&crowd(&all[..taken.len()], 1), &[]);
     let mut too_many = as_many.clone();
-    too_many.access.users.extend(held_with(&crowd(&all[taken.len()..=taken.len()], 8), &[]).access.users);
+    too_many.access.users.extend(held_with(&crowd(&all[taken.len()..=taken.len()], 1), &[]).access.users);
     assert!(fits(&as_many) && !fits(&too_many));
 }
 

@@ -9,10 +9,13 @@ mod ending;
 mod held;
 mod kept;
 mod key;
+mod key_told;
 mod migration;
 mod noted;
+mod recorded;
 mod released;
 mod rotation;
+mod told;
 mod update;
 
 use serde_json::{Value, json};
