@@ -11,12 +11,14 @@ mod kept;
 mod key;
 mod key_told;
 mod migration;
+mod moves;
 mod noted;
 mod recorded;
 mod released;
 mod rotation;
 mod told;
 mod update;
+mod writing;
 
 use serde_json::{Value, json};
 
