@@ -39,8 +39,8 @@ fuzz: ## Fuzz the policy parser and the comparison for SECONDS (60) each
 	tools/fuzz.sh $(or $(SECONDS),60)
 
 .PHONY: mutants
-mutants: ## Break policies and plans in every small way, and see that a test notices (hours; ARGUMENTS=--iterate goes on)
-	tools/cargo-mutants.sh $(ARGUMENTS)
+mutants: ## Break policies and plans in every small way, and see that a test notices (FILES='src/plan/key.rs …' only some)
+	tools/cargo-mutants.sh $(FILES)
 
 .PHONY: demo
 demo: fixtures ## Show the operator at work on this machine (KEEP=1 leaves it running)
