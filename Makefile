@@ -30,13 +30,17 @@ test-long: ## Judge over a million requests to random policies, and a hundred th
 	PROPTEST_CASES=40000 cargo test --locked --lib policy::tests::round_trip
 	PROPTEST_CASES=40000 cargo test --locked --lib policy::tests::equivalence
 
+.PHONY: test-model
+test-model: ## Look at every state of the plans that a model checker reaches within its bounds (up to an hour)
+	cargo test --locked --test model -- --ignored --nocapture --test-threads=2
+
 .PHONY: fuzz
 fuzz: ## Fuzz the policy parser and the comparison for SECONDS (60) each
 	tools/fuzz.sh $(or $(SECONDS),60)
 
 .PHONY: mutants
-mutants: ## Break policies and plans in every small way, and see that a test notices (hours; ARGUMENTS=--iterate goes on)
-	tools/cargo-mutants.sh $(ARGUMENTS)
+mutants: ## Break policies and plans in every small way, and see that a test notices (FILES='src/plan/key.rs …' only some)
+	tools/cargo-mutants.sh $(FILES)
 
 .PHONY: demo
 demo: fixtures ## Show the operator at work on this machine (KEEP=1 leaves it running)

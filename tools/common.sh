@@ -73,3 +73,16 @@ go_tool() {
 required_version() {
     awk -v module="$2" '{ sub(/^require /, ""); if ($1 == module) { print $2; exit } }' "$(dirname "${BASH_SOURCE[0]}")/$1/go.mod"
 }
+
+# cargo_tool NAME VERSION: prints where that version of a cargo subcommand is: on the PATH, or in the cache, installed there once.
+cargo_tool() {
+    local name=$1 version=$2 installation=$cache_root/$1/$2
+    if [ "$("$name" --version 2>/dev/null)" = "$name $version" ]; then
+        command -v "$name"
+        return
+    fi
+    [ -x "$installation/bin/$name" ] || lock "$name"
+    [ -x "$installation/bin/$name" ] ||
+        with_progress "installing $name $version (a few minutes, once)" nice cargo install --locked "$name" --version "$version" --root "$installation"
+    echo "$installation/bin/$name"
+}

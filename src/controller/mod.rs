@@ -10,6 +10,7 @@ mod context;
 mod drift;
 mod encrypted_queue;
 mod events;
+mod fingerprint;
 mod index;
 mod late_keys;
 pub mod leader;

@@ -131,9 +131,10 @@ impl Pass<'_> {
                 if action.writes_aws() {
                     self.ctx.leadership.check()?;
                 }
-                match self.applier.apply(action, clock::now()).await {
+                let began = clock::now();
+                match self.applier.apply(action, began).await {
                     Ok(effect) => {
-                        self.observed.note(action, effect, clock::now());
+                        self.observed.note(action, effect, began);
                         self.announce(action);
                     }
                     Err(failure) if failure.kubernetes => return Err(failure),

@@ -31,6 +31,9 @@ use crate::aws::Accounts;
 use crate::plan::SearchWindow;
 use crate::telemetry::metrics::{Kind, Metrics, ObjectCounts, Ready, ReconcileResult};
 
+/// As long as the watch takes to tell of a write.
+const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+
 /// How the controllers run.
 #[derive(Clone, Debug)]
 pub struct ControllerSettings {
@@ -276,6 +279,10 @@ where
     };
     let on_error = |object: Arc<K>, failure: &Failure, ctx: Arc<Context>| {
         let id = format!("{} {}", K::kind(&()), ObjectRef::from_obj(object.as_ref()));
+        if failure.conflict {
+            // Somebody wrote the object since: with what the watch tells by then, at once.
+            return Action::requeue(AFTER_CONFLICT);
+        }
         let wait = ctx.backoff.after_failure(&id, failure.reason);
         tracing::warn!(object = id, error = failure.message, ?wait, "reconcile failed");
         Action::requeue(wait)

@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Lookup, ObjectRef};
-use kube::{Resource, ResourceExt};
 
+use super::fingerprint::{intent, key_record, references_of};
 use super::index::Index;
 use super::watch::Listener;
-use crate::api::encrypted_queue::{Consumer, Producer, QueueReference};
-use crate::api::labels::{CHECK_NOW, DELETE_NON_EMPTY, PAUSED};
+use crate::api::encrypted_queue::{Consumer, Producer};
 use crate::api::queue_key::NamespacedName;
-use crate::api::{AccessApproval, EncryptedQueue, EncryptedQueueStatus, QueueKey, SensitivityTier, Tenant, conditions};
+use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant, conditions};
 use crate::desired::claimed_names;
 use crate::plan::objects::recorded_keys;
 
@@ -164,17 +164,6 @@ impl Wake {
     }
 }
 
-fn references_of(status: &EncryptedQueueStatus) -> impl Hash + use<> {
-    let of = |reference: &Option<QueueReference>| reference.as_ref().map(|r| (r.name.clone(), r.url.clone(), r.arn.clone()));
-    (of(&status.queue), of(&status.dead_letter_queue), status.key.as_ref().map(|key| (key.name.clone(), key.arn.clone())))
-}
-
-fn intent<K: Resource>(object: &K) -> impl Hash + use<K> {
-    let meta = object.meta();
-    let annotations = [PAUSED, CHECK_NOW, DELETE_NON_EMPTY].map(|name| object.annotations().get(name).cloned());
-    (meta.uid.clone(), meta.generation, meta.deletion_timestamp.is_some(), annotations)
-}
-
 pub(super) fn namespaced(reference: &ObjectRef<impl Lookup>) -> NamespacedName {
     NamespacedName { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
 }
@@ -283,19 +272,7 @@ impl Listener<QueueKey> for Ears {
             wake.key(&name);
         }
         let status = key.status.as_ref();
-        let record = status.map(|s| {
-            let creation = s.creation.as_ref().map(|creation| creation.nonce.clone());
-            (
-                s.key_id.clone(),
-                s.arn.clone(),
-                s.key_sha256.clone(),
-                creation,
-                s.lost_at.as_ref().map(|at| at.0),
-                s.applied_sha256.is_some(),
-                s.conditions.is_empty(),
-            )
-        });
-        if wake.changed("record", name.clone(), &record) {
+        if wake.changed("record", name.clone(), &status.map(key_record)) {
             wake.key(&name);
         }
         let users: Vec<_> =

@@ -26,7 +26,9 @@ pub(super) fn plan_creation(desired: &DesiredKey, held: &Held, observed: &Observ
         (None, Seen::NotRead) => vec![KeyAction::FindByAlias { alias: desired.alias.clone() }],
         (None, Seen::Present(found)) => take_back(desired, found),
         (None, Seen::Absent) => vec![KeyAction::RecordNonce],
-        (Some(nonce), _) if nonce.fresh => vec![create(desired, held, &nonce.nonce)],
+        (Some(nonce), _) if nonce.fresh && now <= window.key_is_asked_for_until(nonce) => vec![create(desired, held, &nonce.nonce)],
+        // Nothing was made with it, and a search counts from when it was written.
+        (Some(nonce), _) if nonce.fresh => vec![KeyAction::RecordNonce],
         (Some(nonce), _) => search(desired, observed, nonce, window, now),
     }
 }
@@ -107,6 +109,10 @@ fn search(desired: &DesiredKey, observed: &ObservedKey, nonce: &NonceRecord, win
                 // Looked for again now and then, so that a key that shows early is not waited for.
                 let again = (now + LOOK_AGAIN).min(until);
                 return vec![KeyAction::Hold(Hold::until(Reason::SearchingForKey, message, again))];
+            }
+            // A search may take long: only one that began once the tags had to be visible shows that there is no key.
+            if observed.by_tags_at.is_none_or(|at| at < until) {
+                return vec![find(desired)];
             }
             vec![KeyAction::RecordNonce]
         }

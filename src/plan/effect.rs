@@ -174,12 +174,12 @@ impl ObservedKey {
         }
     }
 
-    /// Notes what an action did.
+    /// Notes what an action did that was begun at `now`.
     pub fn note(&mut self, action: &KeyAction, effect: KeyEffect, now: Timestamp) {
         match effect {
             KeyEffect::Done => self.note_done(action, now),
             KeyEffect::ByAlias(found) => self.by_alias = Seen::answer(found),
-            KeyEffect::ByTags(found) => self.by_tags = Seen::Present(found),
+            KeyEffect::ByTags(found) => (self.by_tags, self.by_tags_at) = (Seen::Present(found), Some(now)),
             KeyEffect::Evidence(evidence) => self.evidence = Seen::Present(evidence),
             KeyEffect::LastUse(last_use) => self.last_use = Seen::Present(last_use),
             KeyEffect::Nonce(nonce) => {

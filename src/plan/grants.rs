@@ -108,6 +108,7 @@ pub fn held(desired: &DesiredKey, observed: &ObservedKey) -> Held {
 }
 
 /// Who comes last goes first, and never someone who is in: a key that is full delays nobody but newcomers.
+/// None of these waits for an approval: a newcomer that does is not among the users.
 fn make_room(held: &mut Held, observed: &ObservedKey) {
     let longest_id = "encryptedqueue.dev/".len() + 64;
     while held.users.len() > 1 && !limits::check_key(&key_policy::render(&held.access, &"x".repeat(longest_id))).is_empty() {
@@ -115,7 +116,6 @@ fn make_room(held: &mut Held, observed: &ObservedKey) {
         let Some(last) = held.users.iter().rposition(is_new) else { return };
         let user = held.users.remove(last);
         held.access.users.remove(last);
-        held.pending.retain(|pending| pending.object.namespace != user.namespace || pending.object.name != user.name);
         held.without_room.push(NamespacedName { namespace: user.namespace, name: user.name });
     }
 }

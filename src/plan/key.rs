@@ -9,7 +9,7 @@ use super::creation::plan_creation;
 use super::deleted::{self, NOT_HELD};
 use super::grants::{Held, held};
 use super::lost::{self, Found};
-use super::observed::ObservedKey;
+use super::observed::{NonceRecord, ObservedKey};
 use super::paused::only_narrowing;
 use super::queue::with_keys;
 use super::released::{self, with_released};
@@ -29,12 +29,21 @@ use crate::policy::{equivalence, key_policy, read_back};
 const FORMAT: u32 = 2;
 /// Pause between two looks for what AWS tells late.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+/// What a write to Kubernetes may take, where the window is shorter than in practice.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(2);
 /// How far the clock of KMS may be behind the operator's.
 pub(super) const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// How long the tags of a key made just before a crash may take to become visible.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SearchWindow(pub SignedDuration);
+
+impl SearchWindow {
+    /// The window has to hold the call as well, and the time that passes before it is sent: of six minutes, 24 seconds.
+    pub(super) fn key_is_asked_for_until(self, nonce: &NonceRecord) -> Timestamp {
+        nonce.started_at.saturating_add((self.0 / 15).max(SHORTEST)).unwrap_or(Timestamp::MAX)
+    }
+}
 
 /// Hash of all that a key should be in AWS now.
 pub fn applied_sha256(desired: &DesiredKey, observed: &ObservedKey, nonce: &str) -> String {

@@ -74,7 +74,7 @@ fn conflict(state: &KeyState) -> KeyAction {
 }
 
 /// What status names is not there, or is not this object's: its alias and its marks are looked for before anything is believed.
-fn elsewhere(desired: &DesiredKey, observed: &ObservedKey, id: &String, nonce: &NonceRecord) -> Vec<KeyAction> {
+fn elsewhere(desired: &DesiredKey, observed: &ObservedKey, id: &str, nonce: &NonceRecord) -> Vec<KeyAction> {
     let is_ours = |found: &&FoundKey| owner_tags_match(&found.tags, &desired.tags);
     let by_alias = match &observed.by_alias {
         Seen::NotRead => return vec![KeyAction::FindByAlias { alias: desired.alias.clone() }],

@@ -301,6 +301,8 @@ pub struct ObservedKey {
     pub alias_taken: bool,
     /// Keys with this object's tags.
     pub by_tags: Seen<Vec<FoundKey>>,
+    /// When they were asked for.
+    pub by_tags_at: Option<Timestamp>,
     /// What tells which of them are needed.
     pub evidence: Seen<Vec<KeyEvidence>>,
     /// Whether id, ARN and nonce are as they were recorded, so that nobody edited them.

@@ -29,7 +29,7 @@ async fn declare(world: &World, name: &str, shard: &str) {
 }
 
 fn install<'a>(lease: &'a str, selector: &'a str) -> [&'a str; 6] {
-    ["--lease-name", lease, "--tenant-selector", selector, "--lease-duration", "2s"]
+    ["--lease-name", lease, "--tenant-selector", selector, "--lease-duration", "4s"]
 }
 
 async fn until_controller(world: &World, tenant: &str, controller: &str) {
@@ -105,7 +105,7 @@ fn signal(process: u32, name: &str) {
 #[tokio::test]
 async fn a_key_that_a_paused_leader_makes_late_ends() {
     let mut world = prepared().await;
-    let arguments = ["--lease-duration", "2s", "--check-period", "4s"];
+    let arguments = ["--lease-duration", "4s", "--check-period", "4s"];
     world.start_operator(&arguments);
     world.until("it leads", async || world.operator_log().contains("controllers start")).await;
     world.start_another(&arguments);
@@ -142,7 +142,7 @@ async fn an_orphaned_key_is_told_and_kept() {
     let mut world = prepared().await;
     // The tag index may not be asked: every key is looked at.
     world.proxy.inject(Rule::once(Matcher::operation("GetResources"), Effect::error("AccessDeniedException", "not you")).times(0));
-    world.start_operator(&["--check-period", "3s", "--lease-duration", "2s"]);
+    world.start_operator(&["--check-period", "3s", "--lease-duration", "4s"]);
     declare(&world, "acme", "a").await;
     let key = world.until_ready(NAMESPACE, "acme").await.status.unwrap().key.unwrap();
     // Object, finalizer, queue and all are taken away by force.
@@ -153,7 +153,7 @@ async fn an_orphaned_key_is_told_and_kept() {
     world.keys().delete(&key.name, &DeleteParams::default()).await.unwrap();
     world.keys().patch(&key.name, &PatchParams::default(), &off()).await.unwrap();
     let mark = world.proxy.mark();
-    world.start_operator(&["--check-period", "3s", "--lease-duration", "2s"]);
+    world.start_operator(&["--check-period", "3s", "--lease-duration", "4s"]);
     world
         .until("the tenant says so", async || {
             let arn = key.arn.clone().unwrap();

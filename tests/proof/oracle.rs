@@ -1,10 +1,14 @@
 //! What should come of a request, read from the access model and in the documentation's words; no policy is looked at.
 
+#[path = "capabilities.rs"]
+pub mod capabilities;
+
 use encrypted_queue::api::encrypted_queue::{KeySourceCondition, ServicePrincipal};
 use encrypted_queue::api::sensitivity_tier::Others;
 use encrypted_queue::names::Place;
 use encrypted_queue::policy::access::{Capability, Grant, KeyAccess, OrganizationRoles, Principal, QueueAccess, ServiceSource};
 
+use self::capabilities::{DATA_PLANE, giving, giving_use, service_name, tolerated};
 use crate::declared::{ORGANIZATIONS, UNITS, role_arn};
 use crate::questions::{Context, Question, Via, Who};
 
@@ -20,41 +24,6 @@ pub fn answer(access: &KeyAccess, question: &Question) -> Answer {
     let outright = if question.is_kms() { key_denies(access, question) } else { queue_denies(access, question) };
     let allowed = !outright && if question.is_kms() { key_allows(access, question) } else { queue_allows(access, question) };
     Answer { allowed, outright }
-}
-
-const DATA_PLANE: [&str; 7] = [
-    "sqs:SendMessage",
-    "sqs:ReceiveMessage",
-    "sqs:DeleteMessage",
-    "sqs:ChangeMessageVisibility",
-    "sqs:PurgeQueue",
-    "sqs:StartMessageMoveTask",
-    "sqs:CancelMessageMoveTask",
-];
-
-/// Capabilities that give an action.
-fn giving(action: &str, dead_letters: bool) -> &'static [Capability] {
-    use Capability::{Observe, Receive, ReceiveDeadLetters, Redrive, Send};
-    match (action, dead_letters) {
-        ("sqs:SendMessage", false) => &[Send, Redrive],
-        ("sqs:ReceiveMessage" | "sqs:DeleteMessage" | "sqs:ChangeMessageVisibility", false) => &[Receive],
-        ("sqs:ReceiveMessage" | "sqs:DeleteMessage", true) => &[ReceiveDeadLetters, Redrive],
-        ("sqs:ChangeMessageVisibility", true) => &[ReceiveDeadLetters],
-        ("sqs:StartMessageMoveTask" | "sqs:CancelMessageMoveTask" | "sqs:ListMessageMoveTasks", true) => &[Redrive],
-        ("sqs:GetQueueAttributes" | "sqs:GetQueueUrl", false) => &[Send, Receive, Redrive, Observe],
-        ("sqs:GetQueueAttributes" | "sqs:GetQueueUrl", true) => &[ReceiveDeadLetters, Redrive, Observe],
-        _ => &[],
-    }
-}
-
-/// What a caller of the queue's account may do beyond, if his IAM policy allows it, although others are denied: purging what he may delete, hiding
-/// what he may receive.
-fn tolerated(action: &str, dead_letters: bool) -> &'static [Capability] {
-    match (action, dead_letters) {
-        ("sqs:PurgeQueue", false) => &[Capability::Receive],
-        ("sqs:PurgeQueue" | "sqs:ChangeMessageVisibility", true) => &[Capability::ReceiveDeadLetters, Capability::Redrive],
-        _ => &[],
-    }
 }
 
 fn queue_denies(access: &KeyAccess, question: &Question) -> bool {
@@ -92,12 +61,7 @@ fn key_denies(access: &KeyAccess, question: &Question) -> bool {
 }
 
 fn key_allows(access: &KeyAccess, question: &Question) -> bool {
-    let (who, user, place) = (&question.who, question.user(access), &access.place);
-    let capabilities: &[Capability] = match question.action {
-        "kms:Decrypt" => &[Capability::Send, Capability::Receive, Capability::ReceiveDeadLetters, Capability::Redrive],
-        "kms:GenerateDataKey" => &[Capability::Send, Capability::Redrive],
-        _ => &[],
-    };
+    let (who, user, place, capabilities) = (&question.who, question.user(access), &access.place, giving_use(question.action));
     match who {
         Who::Anonymous => false,
         Who::Service { .. } => {
@@ -169,14 +133,6 @@ fn is(who: &Who, principal: &Principal, place: &Place) -> bool {
             }
         }
         _ => false,
-    }
-}
-
-const fn service_name(service: ServicePrincipal) -> &'static str {
-    match service {
-        ServicePrincipal::Sns => "sns.amazonaws.com",
-        ServicePrincipal::S3 => "s3.amazonaws.com",
-        ServicePrincipal::EventBridge => "events.amazonaws.com",
     }
 }
 

@@ -9,27 +9,10 @@ use proptest::sample::select;
 use test_support::judge::{Caller, Request};
 
 use crate::declared::{ACCOUNTS, ADMINISTRATORS, BREAK_GLASS, OPERATOR, ORGANIZATIONS, OWN, ROLES, UNITS, role_arn, sources};
+use crate::oracle::capabilities::SQS_ACTIONS;
 
 /// Roles that no declaration can name; the second only looks like the operator's.
 const OTHERS: [&str; 7] = ["stranger", "encrypted-queue-operator", OPERATOR, "other/log", ADMINISTRATORS[0], ADMINISTRATORS[1], BREAK_GLASS[0]];
-
-pub const SQS_ACTIONS: [&str; 15] = [
-    "sqs:SendMessage",
-    "sqs:ReceiveMessage",
-    "sqs:DeleteMessage",
-    "sqs:ChangeMessageVisibility",
-    "sqs:PurgeQueue",
-    "sqs:StartMessageMoveTask",
-    "sqs:CancelMessageMoveTask",
-    "sqs:ListMessageMoveTasks",
-    "sqs:GetQueueAttributes",
-    "sqs:GetQueueUrl",
-    "sqs:SetQueueAttributes",
-    "sqs:AddPermission",
-    "sqs:TagQueue",
-    "sqs:ListDeadLetterSourceQueues",
-    "sqs:DeleteQueue",
-];
 
 pub const KMS_ACTIONS: [&str; 18] = [
     "kms:Decrypt",

@@ -1,6 +1,9 @@
 //! The rendered policies allow exactly what the access model says, also access that no declaration can ask for; an independent evaluator judges.
 //! `tests/proof/` does the same for declarations, with a second evaluator.
 
+#[path = "../../../tests/proof/capabilities.rs"]
+mod capabilities;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -9,6 +12,7 @@ use serde_json::Value;
 use test_support::judge::evaluator::evaluate;
 use test_support::judge::{Caller, Request, Verdict};
 
+use self::capabilities::{DATA_PLANE, SQS_ACTIONS, giving, giving_use, service_name, tolerated};
 use super::cases;
 use super::strategies::{ACCOUNTS, ORGANIZATIONS, ROLES, SOURCES, UNITS, key_access, placed_queue_access, role};
 use crate::api::encrypted_queue::{KeySourceCondition, ServicePrincipal};
@@ -46,14 +50,6 @@ fn callers() -> Vec<Who> {
 
 fn json(document: &Document) -> Value {
     serde_json::from_str(&document.to_json()).unwrap()
-}
-
-const fn service_name(service: ServicePrincipal) -> &'static str {
-    match service {
-        ServicePrincipal::Sns => "sns.amazonaws.com",
-        ServicePrincipal::S3 => "s3.amazonaws.com",
-        ServicePrincipal::EventBridge => "events.amazonaws.com",
-    }
 }
 
 impl Who {
@@ -120,63 +116,12 @@ fn allowed(verdict: Verdict, who: &Who, place: &Place, iam: bool) -> bool {
     }
 }
 
-const DATA_PLANE: [&str; 7] = [
-    "sqs:SendMessage",
-    "sqs:ReceiveMessage",
-    "sqs:DeleteMessage",
-    "sqs:ChangeMessageVisibility",
-    "sqs:PurgeQueue",
-    "sqs:StartMessageMoveTask",
-    "sqs:CancelMessageMoveTask",
-];
-
-/// Capabilities that give an action, in the words of the documentation rather than of the renderer.
-fn giving(action: &str, dead_letters: bool) -> &'static [Capability] {
-    use Capability::{Observe, Receive, ReceiveDeadLetters, Redrive, Send};
-    match (action, dead_letters) {
-        ("sqs:SendMessage", false) => &[Send, Redrive],
-        ("sqs:ReceiveMessage" | "sqs:DeleteMessage" | "sqs:ChangeMessageVisibility", false) => &[Receive],
-        ("sqs:ReceiveMessage" | "sqs:DeleteMessage", true) => &[ReceiveDeadLetters, Redrive],
-        ("sqs:ChangeMessageVisibility", true) => &[ReceiveDeadLetters],
-        ("sqs:StartMessageMoveTask" | "sqs:CancelMessageMoveTask" | "sqs:ListMessageMoveTasks", true) => &[Redrive],
-        ("sqs:GetQueueAttributes" | "sqs:GetQueueUrl", false) => &[Send, Receive, Redrive, Observe],
-        ("sqs:GetQueueAttributes" | "sqs:GetQueueUrl", true) => &[ReceiveDeadLetters, Redrive, Observe],
-        _ => &[],
-    }
-}
-
-/// What a caller of the queue's account may do beyond, if his IAM policy allows it, although others are denied: purging what he may delete, hiding
-/// what he may receive.
-fn tolerated(action: &str, dead_letters: bool) -> &'static [Capability] {
-    match (action, dead_letters) {
-        ("sqs:PurgeQueue", false) => &[Capability::Receive],
-        ("sqs:PurgeQueue" | "sqs:ChangeMessageVisibility", true) => &[Capability::ReceiveDeadLetters, Capability::Redrive],
-        _ => &[],
-    }
-}
-
-const ALL: [&str; 13] = [
-    "sqs:SendMessage",
-    "sqs:ReceiveMessage",
-    "sqs:DeleteMessage",
-    "sqs:ChangeMessageVisibility",
-    "sqs:PurgeQueue",
-    "sqs:StartMessageMoveTask",
-    "sqs:CancelMessageMoveTask",
-    "sqs:ListMessageMoveTasks",
-    "sqs:GetQueueAttributes",
-    "sqs:GetQueueUrl",
-    "sqs:SetQueueAttributes",
-    "sqs:AddPermission",
-    "sqs:DeleteQueue",
-];
-
 proptest! {
     #![proptest_config(cases(150))]
 
     #[test]
     fn queue_policies_allow_exactly_the_declared(
-        (place, access) in placed_queue_access(), actions in subsequence(ALL.to_vec(), 4), dead_letters in any::<bool>(),
+        (place, access) in placed_queue_access(), actions in subsequence(SQS_ACTIONS.to_vec(), 4), dead_letters in any::<bool>(),
     ) {
         let document = if dead_letters { render_dead_letter(&access, &place) } else { Some(render_queue(&access, &place)) };
         let queue = if dead_letters { access.dead_letter_queue.as_ref() } else { Some(&access.queue) };
@@ -205,11 +150,7 @@ proptest! {
         let Some(arn) = arn else { return Ok(()) };
         let document = key_policy::render(&key, "id");
         let policy = json(&document);
-        let capabilities: &[Capability] = match action {
-            "kms:Decrypt" => &[Capability::Send, Capability::Receive, Capability::ReceiveDeadLetters, Capability::Redrive],
-            "kms:GenerateDataKey" => &[Capability::Send, Capability::Redrive],
-            _ => &[],
-        };
+        let capabilities = giving_use(action);
         for who in callers() {
             let mut request = who.request(place, action, "key");
             if context {

@@ -1,6 +1,7 @@
 //! Properties of the policies as a whole.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod edges;
 mod equivalence;
 mod judged;
 mod limits;

@@ -69,8 +69,15 @@ async fn a_key_whose_making_was_not_answered_is_found_and_not_made_twice() {
     world.start_operator(&["--key-search-window", "10m"]);
     world.create_roles(&[super::PRODUCER, super::CONSUMER]).await;
     super::namespace(&world, NAMESPACE, json!({})).await;
-    for (index, fault) in [Effect::DropConnection, server_error()].into_iter().enumerate() {
+    // The tag index may be closed to the operator, or know nothing of keys: then every key is looked at.
+    let (denied, unknown) = (Effect::error("AccessDeniedException", "not you"), Effect::error("InvalidParameterException", "no such type: kms:key"));
+    let faults = [(Effect::DropConnection, None), (server_error(), None), (Effect::DropConnection, Some(denied)), (server_error(), Some(unknown))];
+    for (index, (fault, tagging)) in faults.into_iter().enumerate() {
+        world.proxy.clear_injections();
         world.proxy.inject(Rule::after_effect(Matcher::operation("CreateKey"), fault));
+        if let Some(effect) = tagging {
+            world.proxy.inject(Rule::once(Matcher::operation("GetResources"), effect).times(0));
+        }
         let name = format!("lost{index}");
         world.apply_object(&tenant(&name, &json!({}))).await;
         world.apply_object(&tier(&name, &json!({}))).await;

@@ -1,5 +1,6 @@
 //! Bad input: each cause is named with its way out, nothing is made or loosened, and the queue heals when the cause goes.
 
+mod ends;
 mod faults;
 mod judged;
 mod records;

@@ -123,7 +123,7 @@ async fn an_edited_status_of_a_queue_key_is_put_right() {
                     (&a.key_id, &a.arn, &a.key_sha256, &a.lost_at, &a.users) == (&b.key_id, &b.arn, &b.key_sha256, &b.lost_at, &b.users)
                         && a.applied_sha256.is_some()
                 };
-                same(&now, &recorded) && world.keys().list(&Default::default()).await.unwrap().items.len() == 1
+                same(&now, &recorded) && world.keys().list(&kube::api::ListParams::default()).await.unwrap().items.len() == 1
             })
             .await;
         world.until_ready(NAMESPACE, "acme").await;

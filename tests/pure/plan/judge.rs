@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
+use std::sync::{LazyLock, RwLock};
 
 use encrypted_queue::api::encrypted_queue::Adoption;
 use encrypted_queue::api::queue_key::NamespacedName;
@@ -209,23 +210,31 @@ fn keeps_administration(read: &KeyReadBack, scene: &Scene, world: &World) {
     assert!(read.denied.contains(&Denial::Grants), "nobody may create grants: {read:?}");
 }
 
-thread_local! {
-    static ACCESSES: RefCell<HashMap<String, QueueAccess>> = RefCell::default();
-    static APPLIED: RefCell<HashMap<String, (DesiredQueue, String)>> = RefCell::default();
+/// What hashes stand for, whichever thread noted it.
+type Known<V> = LazyLock<RwLock<HashMap<String, V>>>;
+static ACCESSES: Known<QueueAccess> = LazyLock::new(RwLock::default);
+static APPLIED: Known<(DesiredQueue, String)> = LazyLock::new(RwLock::default);
+
+fn note<V>(known: &Known<V>, sha256: String, value: impl FnOnce() -> V) {
+    if !known.read().unwrap().contains_key(&sha256) {
+        known.write().unwrap().entry(sha256).or_insert_with(value);
+    }
+}
+
+fn noted<V: Clone>(known: &Known<V>, sha256: &str) -> Option<V> {
+    known.read().unwrap().get(sha256).cloned()
 }
 
 /// Notes what a hash stands for.
 pub fn note_accesses(desired: &DesiredKey) {
-    ACCESSES.with_borrow_mut(|known| {
-        for user in &desired.users {
-            known.entry(user.access.sha256()).or_insert_with(|| user.access.clone());
-        }
-    });
+    for user in &desired.users {
+        note(&ACCESSES, user.access.sha256(), || user.access.clone());
+    }
 }
 
 /// Notes what a recorded hash stands for.
 pub fn note_applied(sha256: &str, desired: &DesiredQueue, key_arn: &str) {
-    APPLIED.with_borrow_mut(|known| _ = known.entry(sha256.to_owned()).or_insert_with(|| (desired.clone(), key_arn.to_owned())));
+    note(&APPLIED, sha256.to_owned(), || (desired.clone(), key_arn.to_owned()));
 }
 
 /// What status records is true, or absent, at every moment.
@@ -236,7 +245,7 @@ pub fn records(world: &World, scene: &Scene) {
     // An object that is being deleted never comes back: nothing is read from its record.
     let stays = |name: &NamespacedName| scene.queues.get(name).is_some_and(|queue| queue.metadata.deletion_timestamp.is_none());
     for object in world.queues.iter().filter(|(name, _)| stays(name)).map(|(_, object)| object) {
-        let desired = object.status.0.applied_sha256.as_ref().and_then(|sha256| APPLIED.with_borrow(|known| known.get(sha256).cloned()));
+        let desired = object.status.0.applied_sha256.as_ref().and_then(|sha256| noted(&APPLIED, sha256));
         if let Some((desired, key_arn)) = desired {
             queue_is(world, scene, &desired, &key_arn).unwrap_or_else(|difference| panic!("the record is not true: {difference}"));
         }
@@ -244,7 +253,7 @@ pub fn records(world: &World, scene: &Scene) {
     for key in world.keys.values() {
         let Some(real) = key.status.0.key_id.as_ref().and_then(|id| world.aws.keys().find(|real| real.metadata.id == *id)) else { continue };
         for user in &key.status.0.users {
-            let access = ACCESSES.with_borrow(|known| known.get(&user.grants_sha256).cloned());
+            let access = noted(&ACCESSES, &user.grants_sha256);
             // Where approvals are asked for, a part of what was declared may be on record.
             assert!(access.is_some() || user.grants_sha256 == "0".repeat(64) || !user.approved_grants.is_empty(), "{user:?}");
             let Some(access) = access else { continue };

@@ -12,6 +12,7 @@ use encrypted_queue::plan::adoption::with_found_settings;
 use encrypted_queue::plan::effect::{KeyEffect, QueueEffect};
 use encrypted_queue::plan::teardown::{KeptQueue, plan_kept_queue, plan_key_end, plan_queue_end};
 use encrypted_queue::plan::{KeyAction, ObservedKey, ObservedQueue, QueueAction, plan_key, plan_queue, record, render};
+use serde::{Deserialize, Serialize};
 
 use super::aws::{INVALID_PRINCIPALS, Refused};
 use super::judge;
@@ -21,7 +22,7 @@ use super::world::{Aim, KeyObject, QueueObject, Recorded, Scene, WINDOW, World, 
 const MOST_ROUNDS: usize = 12;
 
 /// What befalls one action.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Fault {
     /// Nothing.
     #[default]
@@ -32,7 +33,14 @@ pub enum Fault {
     LostAnswer,
     /// It is refused.
     Refusal,
+    /// It never arrives, which nobody knows.
+    LostRequest,
+    /// It arrives twice, and the second answer is the one that counts.
+    Repeated,
 }
+
+/// What is known of a call without an answer.
+const NO_ANSWER: Refused = Refused("no answer");
 
 /// A fault that befalls the n-th action from now.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -82,7 +90,8 @@ pub struct QueueWorker {
     aim: Aim,
     judged: Result<Box<DesiredQueue>, Vec<Violation>>,
     paused: bool,
-    left: VecDeque<QueueAction>,
+    /// What is left of the last plan.
+    pub left: VecDeque<QueueAction>,
     rounds: usize,
     looked_again: bool,
     gone: bool,
@@ -115,13 +124,18 @@ impl QueueWorker {
         }
     }
 
-    /// Applies the next action, or ends the pass.
-    pub fn step(&mut self, world: &mut World, scene: &Scene, faults: &mut Faults) -> Step<QueueAction> {
+    /// Plans if nothing is left of the last plan.
+    pub fn prepare(&mut self, world: &World) {
         if self.left.is_empty() && !self.gone {
             self.rounds += 1;
             assert!(self.rounds <= MOST_ROUNDS, "the plan never ends: {:?}", self.plan(world));
             self.left = self.plan(world).into();
         }
+    }
+
+    /// Applies the next action, or ends the pass.
+    pub fn step(&mut self, world: &mut World, scene: &Scene, faults: &mut Faults) -> Step<QueueAction> {
+        self.prepare(world);
         match self.left.pop_front() {
             _ if self.gone => self.end(world, scene, End::Complete),
             None => self.end(world, scene, End::Complete),
@@ -136,8 +150,8 @@ impl QueueWorker {
     fn apply(&mut self, world: &mut World, scene: &Scene, action: QueueAction, fault: Fault) -> Step<QueueAction> {
         assert!(!render::queue_action(&action).is_empty());
         let before = world.clone();
-        let applied = self.carry_out(world, scene, &action);
-        if action.writes_aws() {
+        let applied = self.carry_out_under(world, scene, &action, fault);
+        if action.writes_aws() && applied != Err(NO_ANSWER) {
             judge::queue_write(&before, world, scene, &self.name, &self.aim, &action);
         }
         judge::records(world, scene);
@@ -149,10 +163,21 @@ impl QueueWorker {
                 self.observed.note(&action, effect, world.now);
                 return Step::Did(action);
             }
+            // Someone else was there before: as the controller does, it looks again.
+            (Err(NO_ANSWER), _) | (Err(_), Fault::Repeated) => self.observed.note_unknown(),
+            (Err(_), _) if world.interleaved => self.observed.note_unknown(),
             (Err(refused), _) => panic!("AWS refused {action:?}: {}", refused.0),
         }
         self.left.clear();
-        if std::mem::replace(&mut self.looked_again, true) { self.end(world, scene, failed(&Refused("no answer"))) } else { Step::Did(action) }
+        if std::mem::replace(&mut self.looked_again, true) { self.end(world, scene, failed(&NO_ANSWER)) } else { Step::Did(action) }
+    }
+
+    fn carry_out_under(&self, world: &mut World, scene: &Scene, action: &QueueAction, fault: Fault) -> Result<QueueEffect, Refused> {
+        match fault {
+            Fault::LostRequest if action.writes_aws() => Err(NO_ANSWER),
+            Fault::Repeated if action.writes_aws() => self.carry_out(world, scene, action).and_then(|_| self.carry_out(world, scene, action)),
+            _ => self.carry_out(world, scene, action),
+        }
     }
 
     fn carry_out(&self, world: &mut World, scene: &Scene, action: &QueueAction) -> Result<QueueEffect, Refused> {
@@ -224,7 +249,8 @@ pub struct KeyWorker {
     name: String,
     observed: ObservedKey,
     desired: DesiredKey,
-    left: VecDeque<KeyAction>,
+    /// What is left of the last plan.
+    pub left: VecDeque<KeyAction>,
     rounds: usize,
     looked_again: bool,
     gone: bool,
@@ -247,13 +273,18 @@ impl KeyWorker {
         }
     }
 
-    /// Applies the next action, or ends the pass.
-    pub fn step(&mut self, world: &mut World, scene: &Scene, faults: &mut Faults) -> Step<KeyAction> {
+    /// Plans if nothing is left of the last plan.
+    pub fn prepare(&mut self, world: &World) {
         if self.left.is_empty() && !self.gone {
             self.rounds += 1;
             assert!(self.rounds <= MOST_ROUNDS, "the plan never ends: {:?}", self.plan(world));
             self.left = self.plan(world).into();
         }
+    }
+
+    /// Applies the next action, or ends the pass.
+    pub fn step(&mut self, world: &mut World, scene: &Scene, faults: &mut Faults) -> Step<KeyAction> {
+        self.prepare(world);
         match self.left.pop_front() {
             _ if self.gone => Step::Ended(End::Complete),
             None => self.end(world, scene, End::Complete),
@@ -268,14 +299,15 @@ impl KeyWorker {
     fn apply(&mut self, world: &mut World, scene: &Scene, action: KeyAction, fault: Fault) -> Step<KeyAction> {
         assert!(!render::key_action(&action).is_empty());
         let before = world.clone();
-        let applied = self.carry_out(world, scene, &action);
-        if action.writes_aws() {
+        let applied = self.carry_out_under(world, scene, &action, fault);
+        if action.writes_aws() && applied != Err(NO_ANSWER) {
             judge::key_write(&before, world, scene, &self.desired, &action);
         }
         judge::records(world, scene);
         match (applied, fault) {
             (_, Fault::Crash) => return Step::Crashed,
             (Ok(_), Fault::LostAnswer) if action.writes_aws() => self.observed.note_unknown(&action),
+            (Err(NO_ANSWER), _) => self.observed.note_unknown(&action),
             (Ok(effect), _) => {
                 self.gone = matches!(action, KeyAction::EndObject { .. });
                 if effect == KeyEffect::AliasTaken {
@@ -294,7 +326,15 @@ impl KeyWorker {
             (Err(refused), _) => return self.end(world, scene, failed(&refused)),
         }
         self.left.clear();
-        if std::mem::replace(&mut self.looked_again, true) { self.end(world, scene, failed(&Refused("no answer"))) } else { Step::Did(action) }
+        if std::mem::replace(&mut self.looked_again, true) { self.end(world, scene, failed(&NO_ANSWER)) } else { Step::Did(action) }
+    }
+
+    fn carry_out_under(&self, world: &mut World, scene: &Scene, action: &KeyAction, fault: Fault) -> Result<KeyEffect, Refused> {
+        match fault {
+            Fault::LostRequest if action.writes_aws() => Err(NO_ANSWER),
+            Fault::Repeated if action.writes_aws() => self.carry_out(world, scene, action).and_then(|_| self.carry_out(world, scene, action)),
+            _ => self.carry_out(world, scene, action),
+        }
     }
 
     fn carry_out(&self, world: &mut World, scene: &Scene, action: &KeyAction) -> Result<KeyEffect, Refused> {

@@ -3,7 +3,8 @@
 use encrypted_queue::plan::state::{KeyLifecycle, Tags};
 use jiff::SignedDuration;
 
-use crate::plan::worker::{Fault, Faults};
+use crate::plan::operator::Did;
+use crate::plan::worker::{Fault, Faults, KeyWorker, Step};
 use crate::plan::world::{Scene, WINDOW, World};
 
 /// Actions of the first passes: ReadQueues, AddFinalizer, EnsureKey, FindByAlias, then these.
@@ -66,6 +67,42 @@ fn a_refused_create_key_is_tried_again_without_a_search() {
     assert!(!run.names().contains(&"FindByTags".to_owned()), "{:?}", run.names());
     world.assert_rest(&scene);
     assert_eq!(world.now.duration_since(began).as_secs(), 1, "the queue's first second, and no window");
+}
+
+/// Names of the next actions of a pass over the only key.
+fn next<const N: usize>(pass: &mut KeyWorker, world: &mut World, scene: &Scene) -> [String; N] {
+    std::array::from_fn(|_| match pass.step(world, scene, &mut Faults::none()) {
+        Step::Did(action) => Did::Key(action).name(),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn pass_over_key(world: &World, scene: &Scene) -> KeyWorker {
+    KeyWorker::begin(world, scene, world.keys.keys().next().unwrap(), false)
+}
+
+#[test]
+fn a_search_that_took_as_long_as_the_window_is_made_again() {
+    let (mut world, scene) = befallen(CREATE_KEY, Fault::Crash, SignedDuration::from_secs(40));
+    let mut pass = pass_over_key(&world, &scene);
+    assert_eq!(next(&mut pass, &mut world, &scene), ["FindByTags"]);
+    // The tags were not visible yet when it began.
+    world.wait(WINDOW.0.as_secs());
+    assert_eq!(next(&mut pass, &mut world, &scene), ["FindByTags", "ReadKey", "RecordKey"]);
+    assert_eq!(world.aws.keys().count(), 1);
+}
+
+#[test]
+fn a_pass_that_was_held_up_after_its_nonce_writes_another_one() {
+    let (mut world, scene) = befallen(RECORD_NONCE - 1, Fault::Crash, SignedDuration::from_secs(40));
+    let mut pass = pass_over_key(&world, &scene);
+    assert_eq!(next(&mut pass, &mut world, &scene), ["FindByAlias", "RecordNonce"]);
+    world.wait(WINDOW.0.as_secs());
+    assert_eq!(next(&mut pass, &mut world, &scene), ["RecordNonce", "CreateKey"]);
+    // The process dies; a search counts from the second nonce.
+    world.settle(&scene);
+    world.assert_rest(&scene);
+    assert_eq!(world.aws.keys().count(), 1);
 }
 
 /// Tags that anyone could have given a key.

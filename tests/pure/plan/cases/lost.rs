@@ -187,7 +187,7 @@ fn another_nonce_or_a_cleared_status_is_put_right() {
         status.creation = Some(Creation { nonce: "mine".to_owned(), started_at });
     };
     for clear in [false, true] {
-        let (mut world, scene) = edited(|status| if clear { *status = Default::default() } else { nonce(status) });
+        let (mut world, scene) = edited(|status| if clear { *status = encrypted_queue::api::QueueKeyStatus::default() } else { nonce(status) });
         let key = world.keys.keys().next().unwrap().clone();
         for _ in 0..2 {
             world.pass_over_key(&scene, &key, false, &mut Faults::none(), &mut Vec::new());

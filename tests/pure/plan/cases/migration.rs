@@ -14,10 +14,10 @@ use crate::plan::worker::{Fault, Faults};
 use crate::plan::world::{Scene, World, named};
 
 /// Retention of both queues of the declaration: four days and fourteen.
-const RETENTION: i64 = 345_600 + 1_209_600;
+pub(super) const RETENTION: i64 = 345_600 + 1_209_600;
 
 /// The same queue in another tier.
-fn in_another_tier(scene: &Scene) -> Scene {
+pub(super) fn in_another_tier(scene: &Scene) -> Scene {
     let admitted = tenant().spec.sensitivity_tiers.into_iter().chain(["restricted".to_owned()]).collect::<Vec<_>>();
     scene
         .clone()
@@ -27,18 +27,18 @@ fn in_another_tier(scene: &Scene) -> Scene {
 }
 
 /// ARNs of the keys that the two queues are under.
-fn under(world: &World, scene: &Scene) -> BTreeSet<String> {
+pub(super) fn under(world: &World, scene: &Scene) -> BTreeSet<String> {
     let queues = &world.aws.at(&scene.place()).queues;
     [SOURCE, DEAD_LETTER].iter().map(|name| queues[*name].attributes["KmsMasterKeyId"].clone()).collect()
 }
 
-fn arn_of(world: &World, tier: &str) -> String {
+pub(super) fn arn_of(world: &World, tier: &str) -> String {
     let key = world.keys.values().find(|key| key.spec.sensitivity_tier == tier && key.status.0.arn.is_some());
     key.and_then(|key| key.status.0.arn.clone()).unwrap()
 }
 
 /// What a key admits through the queue, by capability.
-fn admits(world: &World, scene: &Scene, arn: &str) -> BTreeSet<Capability> {
+pub(super) fn admits(world: &World, scene: &Scene, arn: &str) -> BTreeSet<Capability> {
     let key = world.aws.keys().find(|key| key.metadata.arn == arn).unwrap();
     let grants = read_key(key, scene).grants.get(&scene.place().queue_arn(SOURCE)).cloned().unwrap_or_default();
     grants.iter().map(|grant| grant.capability).collect()

@@ -5,16 +5,25 @@ mod crash;
 mod create;
 mod dead_letter;
 mod deleted;
+mod deleted_key;
 mod drift;
 mod ending;
+mod held;
 mod kept;
 mod key;
+mod key_told;
+mod late;
 mod lost;
 mod migration;
+mod moves;
+mod noted;
 mod record;
+mod recorded;
 mod released;
 mod rotation;
+mod told;
 mod update;
+mod writing;
 
 use serde_json::{Value, json};
 

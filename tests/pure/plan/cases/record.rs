@@ -43,7 +43,7 @@ fn another_queue_or_key_in_status_is_neither_read_nor_written() {
         |world| status(world).queue = Some(reference("strangers")),
         |world| status(world).queue.as_mut().unwrap().url = reference("strangers").url,
         |world| status(world).queue.as_mut().unwrap().arn = reference("strangers").arn,
-        |world| *status(world) = Default::default(),
+        |world| *status(world) = encrypted_queue::api::EncryptedQueueStatus::default(),
     ];
     for edit in edits {
         let (mut world, scene) = orders();

@@ -1,0 +1,57 @@
+//! Moves to another key: what begins anew, what is on record of several earlier keys, and the very moments at which they are needed no more.
+
+use encrypted_queue::policy::access::Capability;
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::migration::{RETENTION, admits, arn_of, in_another_tier, under};
+use super::{consumers, orders};
+use crate::declare::SETTLE;
+use crate::plan::worker::{Fault, Faults};
+use crate::plan::world::named;
+
+#[test]
+fn an_edit_of_the_access_lets_the_new_key_settle_anew() {
+    let (mut world, before) = orders();
+    let after = in_another_tier(&before);
+    let at = world.clone().settle(&after).names().iter().position(|name| name == "RecordNextKey").unwrap();
+    world.run(&after, false, Faults::on(at, Fault::Crash));
+    world.now += SETTLE + SignedDuration::from_secs(1);
+    let wider = after.with_queue("orders", consumers(&["acme-worker", "acme-second"]));
+    let names = world.settle(&wider).names();
+    let at = |name: &str| names.iter().position(|did| did == name).unwrap();
+    assert!(at("RecordNextKey") < at("RecordKeys"), "{names:?}");
+    world.assert_rest(&wider);
+}
+
+#[test]
+fn every_key_that_messages_may_be_under_stays_on_record() {
+    let (mut world, first) = orders();
+    let second = in_another_tier(&first);
+    world.settle(&second);
+    let third = second.with_tier(json!({"spec": {"key": {"scope": "Tenant"}}}));
+    world.settle(&third);
+    world.assert_rest(&third);
+    let status = world.queue_status(&named("orders"));
+    let arns: Vec<_> = status.previous_keys.iter().map(|key| key.arn.as_str()).collect();
+    assert_eq!(arns.len(), 2, "{arns:?}");
+    assert_eq!(arns[0], arn_of(&world, "internal"));
+    assert!(!under(&world, &third).contains(arns[1]));
+}
+
+#[test]
+fn an_earlier_key_is_needed_up_to_the_moment_and_not_longer() {
+    let (mut world, before) = orders();
+    let after = in_another_tier(&before);
+    let old = arn_of(&world, "internal");
+    world.settle(&after);
+    let previous = world.queue_status(&named("orders")).previous_keys[0].clone();
+    let (switched, until) = (previous.switched_at.0, previous.decrypt_until.0);
+    assert_eq!(until, switched + SignedDuration::from_secs(120 + RETENTION));
+    world.now = switched + SignedDuration::from_secs(120);
+    world.settle(&after);
+    assert_eq!(admits(&world, &after, &old), [Capability::Receive, Capability::ReceiveDeadLetters].into());
+    world.now = until;
+    world.settle(&after);
+    assert_eq!((world.keys.len(), world.queue_status(&named("orders")).previous_keys.len()), (1, 0));
+}
