@@ -13,6 +13,7 @@ mod key_told;
 mod migration;
 mod moves;
 mod noted;
+mod queue_told;
 mod recorded;
 mod released;
 mod rotation;
