@@ -267,7 +267,8 @@ impl Judge<'_, '_> {
         refusals.unless(admitted, Reason::QueueNameNotAllowed, FIELD, || {
             format!("queues of Tenant {name} must be named {}, not {declared}", patterns.join(" or "))
         });
-        refusals.unless(declared.ends_with(".fifo") == queue.ends_with(".fifo"), Reason::QueueNameInvalid, FIELD, || {
+        let is_fifo = |name: &str| name.strip_suffix(".fifo").is_some();
+        refusals.unless(is_fifo(declared) == is_fifo(queue), Reason::QueueNameInvalid, FIELD, || {
             "the dead-letter queue of a FIFO queue is one too, and its name ends in .fifo, like no other's".into()
         });
         refusals

@@ -116,3 +116,32 @@ fn a_kept_queue_that_is_not_ours_any_more_is_left_alone() {
     assert_eq!(run.writes(), ["SetQueueAttributes", "PutKeyPolicy"], "the dead-letter queue and the key");
     assert_eq!(tenant().spec.principals.roles.len(), 2);
 }
+
+#[test]
+fn rules_that_tighten_while_a_queue_is_refused_are_noticed_each_time() {
+    let scene = Scene::of(&["orders"]).with_queue("orders", consumers(&["acme-worker", "acme-second"]));
+    let mut world = made(&scene);
+    let held = refused(&scene);
+    for roles in [vec!["acme-api", "acme-worker"], vec!["acme-api"]] {
+        let roles: Vec<_> = roles.into_iter().map(role).collect();
+        let held = held.clone().with_tenant(json!({"spec": {"principals": {"roles": roles}}}));
+        assert_eq!(world.settle(&held).writes(), ["SetQueueAttributes", "SetQueueAttributes", "PutKeyPolicy"]);
+        assert_eq!(world.settle(&held).names(), [""; 0]);
+    }
+    assert_eq!(admitted(&world, &held), (vec!["acme-api".to_owned()], vec!["acme-api".to_owned()]));
+}
+
+#[test]
+fn administrators_of_a_paused_queues_key_go_at_once_and_come_later() {
+    for list in ["keyAdministrators", "breakGlassAdministrators"] {
+        let own = if list == "keyAdministrators" { "security-admin" } else { "break-glass" };
+        let with = |names: &[&str]| {
+            let roles: Vec<_> = names.iter().map(|name| role(name)).collect();
+            Scene::of(&["orders"]).with_tenant(json!({"spec": {list: roles}}))
+        };
+        let run = made(&with(&[own])).settle(&with(&[own, "second-admin"]).paused("orders"));
+        assert_eq!((run.writes(), run.held()), (vec![], vec!["Paused"]), "{list}");
+        let run = made(&with(&[own, "second-admin"])).settle(&with(&[own]).paused("orders"));
+        assert_eq!(run.writes(), ["PutKeyPolicy"], "{list}");
+    }
+}

@@ -14,7 +14,7 @@ use crate::plan::aws::Key;
 fn late() -> (Key, FoundKey, encrypted_queue::api::QueueKeyStatus) {
     let (world, _) = orders();
     let mut key = world.aws.keys().next().unwrap().clone();
-    key.metadata.id = "key-2".to_owned();
+    "key-2".clone_into(&mut key.metadata.id);
     key.metadata.description = key.metadata.description.replace("nonce-1", "nonce-0");
     key.policy = key.policy.replace("nonce-1", "nonce-0");
     key.tags.insert(TAG_NONCE.to_owned(), "nonce-0".to_owned());

@@ -17,6 +17,7 @@ mod lost;
 mod migration;
 mod moves;
 mod noted;
+mod queue_told;
 mod record;
 mod recorded;
 mod released;

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::migration::{RETENTION, admits, arn_of, in_another_tier, under};
-use super::{consumers, orders};
+use super::{SOURCE, consumers, orders, queue_mut};
 use crate::declare::SETTLE;
 use crate::plan::worker::{Fault, Faults};
 use crate::plan::world::named;
@@ -54,4 +54,35 @@ fn an_earlier_key_is_needed_up_to_the_moment_and_not_longer() {
     world.now = until;
     world.settle(&after);
     assert_eq!((world.keys.len(), world.queue_status(&named("orders")).previous_keys.len()), (1, 0));
+}
+
+#[test]
+fn an_edit_in_between_waits_for_both_keys() {
+    let (mut world, before) = orders();
+    let after = in_another_tier(&before);
+    let at = world.clone().settle(&after).names().iter().position(|name| name == "RecordNextKey").unwrap();
+    world.run(&after, false, Faults::on(at, Fault::Crash));
+    let wider = after.with_queue("orders", consumers(&["acme-worker", "acme-second"]));
+    let keys: Vec<_> = world.keys.keys().cloned().collect();
+    assert_eq!(keys.len(), 2);
+    for key in keys {
+        let (mut world, mut did) = (world.clone(), Vec::new());
+        world.pass_over_key(&wider, &key, true, &mut Faults::none(), &mut did);
+        assert!(world.aws.keys().any(|key| key.policy.contains("acme-second")), "one key grants it: {did:?}");
+        world.pass_over_queue(&wider, &named("orders"), true, &mut Faults::none(), &mut did);
+        assert!(!queue_mut(&mut world, &wider, SOURCE).attributes["Policy"].contains("acme-second"), "{did:?}");
+    }
+}
+
+#[test]
+fn a_queue_that_someone_put_under_another_key_comes_back_only_when_its_own_admits_its_users() {
+    let (mut world, scene) = orders();
+    let (own, another) = (arn_of(&world, "internal"), scene.place().key_arn("another"));
+    world.meddle(|world| drop(queue_mut(world, &scene, SOURCE).attributes.insert("KmsMasterKeyId".to_owned(), another.clone())));
+    let wider = scene.with_queue("orders", consumers(&["acme-worker", "acme-second"]));
+    world.pass_over_queue(&wider, &named("orders"), true, &mut Faults::none(), &mut Vec::new());
+    assert_eq!(queue_mut(&mut world, &wider, SOURCE).attributes["KmsMasterKeyId"], another, "the key does not grant the edit yet");
+    world.check(&wider);
+    assert_eq!(queue_mut(&mut world, &wider, SOURCE).attributes["KmsMasterKeyId"], own);
+    world.assert_rest(&wider);
 }

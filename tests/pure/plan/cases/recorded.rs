@@ -3,11 +3,12 @@
 use encrypted_queue::api::labels::FINALIZER;
 use encrypted_queue::api::queue_key::PendingGrants;
 use encrypted_queue::api::{EncryptedQueue, QueueKey};
-use encrypted_queue::plan::objects::{is_paused, observed_key, observed_key_object, observed_queue, recorded_arns, recorded_keys};
+use encrypted_queue::names::QueueArn;
+use encrypted_queue::plan::objects::{Rules, is_paused, key_user, observed_key, observed_key_object, observed_queue, recorded_arns, recorded_keys};
 use serde_json::json;
 
 use super::orders;
-use crate::declare::{object, patched};
+use crate::declare::{declared, object, operator, patched, tenant, tier};
 use crate::plan::world::named;
 
 /// A queue and its key as Kubernetes holds them, at rest.
@@ -107,6 +108,19 @@ fn the_keys_and_queues_on_record_are_found() {
     });
     assert_eq!(recorded_keys(&patched(&queue, &later)).skip(1).collect::<Vec<_>>(), ["next", "previous"]);
     let (source, dead_letter) = recorded_arns(&queue).unwrap();
-    assert_eq!((source.name(), dead_letter.as_ref().map(|arn| arn.name())), (super::SOURCE, Some(super::DEAD_LETTER)));
+    assert_eq!((source.name(), dead_letter.as_ref().map(QueueArn::name)), (super::SOURCE, Some(super::DEAD_LETTER)));
     assert_eq!(recorded_arns(&patched(&queue, &json!({"status": {"queue": null}}))), None);
+}
+
+#[test]
+fn a_queue_that_was_never_made_leaves_nothing_under_a_key_that_it_does_not_use() {
+    let (queue, mut key) = stored();
+    key.metadata.name = Some("another".to_owned());
+    let (tenant, tier, operator, now) = (tenant(), tier(), operator(), "2026-11-23T00:00:00Z".parse().unwrap());
+    let rules = Rules { tenant: Some(&tenant), tier: Some(&tier), operator_role: Some(&operator) };
+    let uses = |queue: &EncryptedQueue| key_user(&key, queue, Ok(declared().judged().unwrap()), rules, now).is_some();
+    assert!(!uses(&queue), "neither its own nor on record");
+    let under = patched(&queue, &json!({"status": {"key": {"name": "another"}}}));
+    assert!(uses(&under), "its queues are under it");
+    assert!(!uses(&patched(&under, &json!({"status": {"queue": null, "deadLetterQueue": null}}))));
 }
