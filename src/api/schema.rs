@@ -109,6 +109,17 @@ pub fn tag_key(schema: &mut Schema) {
     text(schema, TAG, 1, 128);
 }
 
+/// How queues name a key: by ARN, id or alias.
+pub fn key_name(schema: &mut Schema) {
+    text(schema, "^[a-zA-Z0-9:/_-]+$", 1, 2048);
+}
+
+/// Settings of a queue by their names.
+pub fn settings(schema: &mut Schema) {
+    schema.insert("maxProperties".into(), json!(16));
+    schema.insert("additionalProperties".into(), json!({ "type": "string", "maxLength": 256 }));
+}
+
 /// AWS tags that a person may set.
 pub fn tags(schema: &mut Schema) {
     schema.insert("maxProperties".into(), json!(40));

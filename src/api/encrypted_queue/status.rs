@@ -99,7 +99,8 @@ pub struct AdoptionStatus {
     pub completed_at: Option<Time>,
     /// Keys that they were found under, as they named them or by ARN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 2))]
+    #[schemars(length(max = 8))]
+    #[schemars(transform = schema::key_name)]
     pub found_keys: Vec<String>,
     /// For how long the oldest message could live when the queue was found, in seconds: its retention and its dead-letter queue's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,11 +108,11 @@ pub struct AdoptionStatus {
     pub found_retention_seconds: Option<i64>,
     /// Settings of the queue that stay as they were found, by their SQS names, until the spec says otherwise.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(transform = schema::settings)]
     pub settings: BTreeMap<String, String>,
     /// The same of the dead-letter queue.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(transform = schema::settings)]
     pub dead_letter_settings: BTreeMap<String, String>,
 }
 
@@ -139,8 +140,8 @@ pub struct PreviousKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub name: Option<String>,
-    /// ARN of the key.
-    #[schemars(length(max = 256))]
+    /// ARN of the key; of a foreign one whose owner lets nobody look, what the queue called it.
+    #[schemars(length(max = 2048))]
     pub arn: String,
     /// False: a foreign key, never written, never deleted.
     pub managed: bool,

@@ -90,6 +90,8 @@ fn dead_letters() -> Vec<Case> {
         rejects("dead letters kept less than the default", queue().with("spec.deadLetter.messageRetentionSeconds", 345_600), "must exceed"),
         rejects("the longest retention, leaving none for dead letters", retentions(1_209_600, 1_209_600), "must exceed"),
         accepts("a FIFO queue's dead letters, whose clock starts again", retentions(345_600, 60).with("spec.queue.fifo", json!({}))),
+        accepts("a name", queue().with("spec.deadLetter.name", "acme-dead")),
+        rejects("a name with a slash", queue().with("spec.deadLetter.name", "acme/dead"), "spec.deadLetter.name"),
         accepts("redrivers", queue().with("spec.deadLetter.redrivers", json!([role("redriver")]))),
         rejects("the same redriver twice", queue().with("spec.deadLetter.redrivers", json!([role("a"), role("a")])), "same entry twice"),
         rejects("the same consumer of dead letters twice", queue().with("spec.deadLetter.consumers", json!([role("a"), role("a")])), "same entry"),
@@ -110,6 +112,13 @@ fn immutability() -> Vec<Case> {
         rejects_change("a name in AWS set later", queue(), named(), "name is immutable"),
         rejects_change("a name in AWS removed", named(), queue(), "name is immutable"),
         accepts_change("settings and principals", named(), named().with("spec.queue.delaySeconds", 5).with("spec.producers", json!([role("other")]))),
+        rejects_change(
+            "another name of the dead-letter queue",
+            queue().with("spec.deadLetter.name", "acme-dead"),
+            queue().with("spec.deadLetter.name", "acme-lost"),
+            "name is immutable",
+        ),
+        accepts_change("a named dead-letter queue that goes", queue().with("spec.deadLetter.name", "acme-dead"), queue()),
         accepts_change("dead letters added", queue(), queue().with("spec.deadLetter", json!({}))),
     ]
 }
