@@ -127,9 +127,8 @@ impl<'a> Pass<'a> {
                 if self.ctx.dry_run && action.writes_aws() {
                     return Ok(super::dry_run(&actions.iter().filter(|a| a.writes_aws()).map(render::queue_action).collect::<Vec<_>>()));
                 }
-                if action.writes_aws() {
-                    self.ctx.leadership.check()?;
-                }
+                // Records too: what a former leader writes late is not true any more.
+                self.ctx.leadership.check()?;
                 match Box::pin(applier.apply(action)).await {
                     Ok(effect) => {
                         self.observed.note(action, effect, clock::now());

@@ -128,9 +128,8 @@ impl Pass<'_> {
                 if self.ctx.dry_run && (action.writes_aws() || *action == KeyAction::RecordNonce) {
                     return Ok(super::dry_run(&actions.iter().filter(|a| a.writes_aws()).map(render::key_action).collect::<Vec<_>>()));
                 }
-                if action.writes_aws() {
-                    self.ctx.leadership.check()?;
-                }
+                // Records too: what a former leader writes late is not true any more.
+                self.ctx.leadership.check()?;
                 let began = clock::now();
                 match self.applier.apply(action, began).await {
                     Ok(effect) => {
