@@ -14,7 +14,7 @@ use super::fingerprint::{intent, key_record, references_of};
 use super::index::Index;
 use super::watch::Listener;
 use crate::api::encrypted_queue::{Consumer, Producer};
-use crate::api::queue_key::NamespacedName;
+use crate::api::queue_key::{KeyUser, NamespacedName};
 use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant, conditions};
 use crate::desired::claimed_names;
 use crate::plan::objects::recorded_keys;
@@ -275,8 +275,9 @@ impl Listener<QueueKey> for Ears {
         if wake.changed("record", name.clone(), &status.map(key_record)) {
             wake.key(&name);
         }
-        let users: Vec<_> =
-            status.iter().flat_map(|s| &s.users).map(|user| (user.namespace.clone(), user.name.clone(), user.grants_sha256.clone())).collect();
+        // The UID too: of an object that was made again its key may hold the very same grants.
+        let user = |user: &KeyUser| (user.namespace.clone(), user.name.clone(), user.uid.clone(), user.grants_sha256.clone());
+        let users: Vec<_> = status.iter().flat_map(|s| &s.users).map(user).collect();
         let ready = status
             .and_then(|s| s.conditions.iter().find(|c| c.type_ == conditions::types::READY))
             .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()));

@@ -47,3 +47,20 @@ fn who_waits_for_a_key_hears_of_its_end_whichever_is_told_first() {
         assert!(count(&mut triggers.queues) > 0, "the queue is woken, the key going first: {key_goes_first}");
     }
 }
+
+#[test]
+fn an_object_that_was_made_again_hears_that_its_key_holds_the_same_grants_for_it() {
+    let holding = |uid: &str| {
+        let user = json!({"namespace": "acme-prod", "name": "orders", "uid": uid, "grantsSha256": "0".repeat(64)});
+        QueueKey { status: Some(serde_json::from_value(json!({"users": [user]})).unwrap()), ..key("own") }
+    };
+    let (wake, mut triggers) = Wake::new();
+    let mut ears = Ears(wake);
+    ears.applied(&queue(None));
+    ears.applied(&holding("of-before"));
+    count(&mut triggers.queues);
+    ears.applied(&holding("of-before"));
+    assert_eq!(count(&mut triggers.queues), 0);
+    ears.applied(&holding("1"));
+    assert!(count(&mut triggers.queues) > 0);
+}
