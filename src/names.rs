@@ -201,6 +201,11 @@ impl fmt::Display for QueueArn {
     }
 }
 
+/// Name of the queue that a URL is of.
+pub fn queue_name_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}
+
 /// Hex of the SHA-256 of some text.
 pub fn sha256_hex(text: &str) -> String {
     use sha2::{Digest, Sha256};

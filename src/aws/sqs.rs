@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::clients::Clients;
 use super::error::{AwsError, found};
+use crate::names::queue_name_of;
 use crate::plan::state::{Attributes, QueueState, Tags};
 
 impl Clients {
@@ -47,7 +48,7 @@ impl Clients {
     pub async fn dead_letter_sources(&self, url: &str) -> Result<Vec<String>, AwsError> {
         let pages = self.sqs.list_dead_letter_source_queues().queue_url(url).max_results(1000).into_paginator().items().send();
         let urls: Vec<String> = pages.try_collect().await.map_err(|error| AwsError::from_sdk("sqs:ListDeadLetterSourceQueues", &error))?;
-        Ok(urls.iter().map(|url| url.rsplit('/').next().unwrap_or(url).to_owned()).collect())
+        Ok(urls.iter().map(|url| queue_name_of(url).to_owned()).collect())
     }
 
     /// Names of the queues of the account and Region that point at a key, aliases resolved: `sqs:ListQueues`, `sqs:GetQueueAttributes`,
@@ -66,7 +67,7 @@ impl Clients {
             };
             named.insert(key, points);
             if points {
-                queues.push(url.rsplit('/').next().unwrap_or(&url).to_owned());
+                queues.push(queue_name_of(&url).to_owned());
             }
         }
         Ok(queues)

@@ -1,7 +1,7 @@
 //! `encrypted-queue adopt`: gives the queues and keys of a cluster that is gone to the one that took its place.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -17,7 +17,7 @@ use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT, TAG_RELEASED, TAG_TENANT};
 use crate::aws::{Accounts, AwsError, Clients, Settings};
 use crate::clock;
 use crate::controller::account_key;
-use crate::names::{RoleArn, sha256_hex};
+use crate::names::{RoleArn, queue_name_of, sha256_hex};
 use crate::plan::state::{KeyLifecycle, Tags};
 
 /// Queues looked at at once.
@@ -127,7 +127,7 @@ struct Found {
     #[serde(skip)]
     url: String,
     #[serde(skip)]
-    clients: Option<Arc<Clients>>,
+    clients: Arc<Clients>,
 }
 
 /// Runs the command on a runtime of its own.
@@ -182,13 +182,11 @@ fn answer(output: Output, found: &[Found]) -> Result<(), Error> {
 }
 
 fn confirm(count: usize) -> Result<(), Error> {
-    if !io::stdin().is_terminal() {
-        return Err(Error::NotATerminal);
+    match super::confirmed(&format!("Give these {count} to this cluster?"))? {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::Declined),
+        None => Err(Error::NotATerminal),
     }
-    write!(io::stderr(), "Give these {count} to this cluster? [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Error::Declined) }
 }
 
 /// Keys of the tenant that belong to the cluster that is gone and are not about to be deleted.
@@ -220,7 +218,7 @@ async fn queues(clients: &Arc<Clients>, tenant: &str, from: &str) -> Result<Vec<
         }
         let (Some(tags), url) = read? else { continue };
         if tags.get(TAG_CLUSTER).is_some_and(|id| id == from) && tags.get(TAG_TENANT).is_some_and(|name| name == tenant) {
-            let name = url.rsplit('/').next().unwrap_or(&url).to_owned();
+            let name = queue_name_of(&url).to_owned();
             found.push(of("Queue", name, &tags, None, None, url, clients));
         }
     }
@@ -249,7 +247,7 @@ fn of(
         result: None,
         former_alias,
         url,
-        clients: Some(clients.clone()),
+        clients: clients.clone(),
     }
 }
 
@@ -279,10 +277,11 @@ async fn adopt(found: &mut [Found], own: &str) -> usize {
     let tags: Tags = [(TAG_CLUSTER.to_owned(), own.to_owned()), (TAG_RELEASED.to_owned(), released)].into();
     let (mut failed, all) = (0, found.len());
     for (index, one) in found.iter_mut().enumerate() {
-        let result = match one.clients.clone() {
-            Some(clients) if one.kind == "Key" => Box::pin(adopt_key(&clients, one, &tags)).await,
-            Some(clients) => clients.tag_queue(&one.url, &tags).await.map_err(|error| error.to_string()),
-            None => Ok(()),
+        let clients = one.clients.clone();
+        let result = if one.kind == "Key" {
+            Box::pin(adopt_key(&clients, one, &tags)).await
+        } else {
+            clients.tag_queue(&one.url, &tags).await.map_err(|error| error.to_string())
         };
         one.result = Some(match result {
             Ok(()) => "adopted".to_owned(),

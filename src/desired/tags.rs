@@ -30,6 +30,11 @@ pub fn owner_tags_match(found: &Tags, desired: &Tags) -> bool {
     [TAG_CLUSTER, TAG_OBJECT, TAG_TENANT].iter().all(|key| desired.contains_key(*key) && found.get(*key) == desired.get(*key))
 }
 
+/// Whether no tag found in AWS names another owner; those that are missing name nobody.
+pub(crate) fn names_no_other_owner(found: &Tags, desired: &Tags) -> bool {
+    [TAG_CLUSTER, TAG_OBJECT, TAG_TENANT].iter().all(|key| found.get(*key).is_none_or(|owner| Some(owner) == desired.get(*key)))
+}
+
 /// Tenant's and queue's tags together, or what is wrong with them.
 pub(super) fn declared_tags(
     tenant: &BTreeMap<String, String>,

@@ -50,16 +50,15 @@ pub(super) fn obstacle(desired: &DesiredQueue, observed: &ObservedQueue) -> Opti
         if let Some(message) = in_the_way {
             return hold(not_adoptable(arn, &message));
         }
-        let Seen::Present(sources) = &observed.dead_letter_sources else {
-            if which == QueueKind::DeadLetter {
+        if which == QueueKind::DeadLetter {
+            let Seen::Present(sources) = &observed.dead_letter_sources else {
                 return Some(QueueAction::ReadDeadLetterSources { url: found.url.clone() });
+            };
+            let others: Vec<&str> = sources.iter().map(String::as_str).filter(|name| *name != desired.source.arn.name()).collect();
+            if !others.is_empty() {
+                let message = format!("it takes the dead letters of {} too; give those queues another one first", others.join(", "));
+                return hold(not_adoptable(arn, &message));
             }
-            continue;
-        };
-        let others: Vec<&str> = sources.iter().map(String::as_str).filter(|name| *name != desired.source.arn.name()).collect();
-        if which == QueueKind::DeadLetter && !others.is_empty() {
-            let message = format!("it takes the dead letters of {} too; give those queues another one first", others.join(", "));
-            return hold(not_adoptable(arn, &message));
         }
     }
     None

@@ -10,6 +10,7 @@ use super::teardown::released_at;
 use crate::api::labels::{DELETE_NON_EMPTY, TAG_RELEASED};
 use crate::api::{DeletionPolicy, Reason};
 use crate::desired::{DesiredQueue, owner_tags_match};
+use crate::names::queue_name_of;
 use crate::policy::queue_policy::QueueKind;
 
 /// SQS does not tell when a queue becomes empty.
@@ -30,7 +31,7 @@ pub(super) fn plan(desired: &DesiredQueue, observed: &ObservedQueue, now: Timest
         let message = format!("no message moves to the dead-letter queue any more; until {spread_at:.0} SQS may not know everywhere");
         return hold(Hold::until(Reason::Applying, message, spread_at));
     }
-    let (count, name) = (queue.approximate_messages(), queue.url.rsplit('/').next().unwrap_or_default());
+    let (count, name) = (queue.approximate_messages(), queue_name_of(&queue.url));
     if count > 0 && !ends.even_if_not_empty {
         let message = format!(
             "{count} messages in dead-letter queue {name}, which is no longer declared; consume them or move them back, or annotate the object with {DELETE_NON_EMPTY}=\"true\" to give them up"

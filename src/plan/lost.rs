@@ -9,8 +9,8 @@ use super::key::{LOOK_AGAIN, SearchWindow, policy_id};
 use super::observed::{FoundKey, NonceRecord, ObservedKey, Seen};
 use super::state::{KeyLifecycle, KeyState};
 use crate::api::Reason;
-use crate::api::labels::{TAG_CLUSTER, TAG_NONCE, TAG_OBJECT, TAG_TENANT};
-use crate::desired::{DesiredKey, owner_tags_match};
+use crate::api::labels::TAG_NONCE;
+use crate::desired::{DesiredKey, names_no_other_owner, owner_tags_match};
 use crate::policy::document::Document;
 
 /// What is known of the key that status names.
@@ -57,9 +57,8 @@ fn bears_name(state: &KeyState, nonce: &NonceRecord) -> bool {
 
 /// Whether owner tags are missing, none names anybody else, and what remains says that the key is this object's.
 fn is_stripped(desired: &DesiredKey, state: &KeyState, nonce: &NonceRecord) -> bool {
-    let fits = |tag: &&str| state.tags.get(*tag).is_none_or(|found| Some(found) == desired.tags.get(*tag));
     let policy_fits = Document::parse(&state.policy).is_ok_and(|policy| policy.id == Some(policy_id(&nonce.nonce)));
-    [TAG_CLUSTER, TAG_OBJECT, TAG_TENANT].iter().all(fits) && (policy_fits || state.aliases.contains(&desired.alias))
+    names_no_other_owner(&state.tags, &desired.tags) && (policy_fits || state.aliases.contains(&desired.alias))
 }
 
 fn retag<'a>(desired: &DesiredKey, state: &KeyState, nonce: &NonceRecord) -> Found<'a> {

@@ -2,6 +2,7 @@
 
 use super::action::{KeyAction, QueueAction};
 use super::state::{Attributes, Tags};
+use crate::names::queue_name_of;
 use crate::policy::queue_policy::QueueKind;
 
 fn which(kind: QueueKind) -> &'static str {
@@ -9,10 +10,6 @@ fn which(kind: QueueKind) -> &'static str {
         QueueKind::Source => "queue",
         QueueKind::DeadLetter => "dead-letter queue",
     }
-}
-
-fn name(url: &str) -> &str {
-    url.rsplit('/').next().unwrap_or(url)
 }
 
 /// Values that are short enough to read; policies are named only.
@@ -34,13 +31,13 @@ pub fn queue_action(action: &QueueAction) -> String {
         QueueAction::ReadQueues { source, dead_letter: _ } => format!("read queue {}", source.name),
         QueueAction::CreateQueue { which: kind, name, attributes: _, tags: _ } => format!("create {} {name}", which(*kind)),
         QueueAction::SetQueueAttributes { which: kind, url, attributes: changed, revokes: _ } => {
-            format!("set {} of {} {}", attributes(changed), which(*kind), name(url))
+            format!("set {} of {} {}", attributes(changed), which(*kind), queue_name_of(url))
         }
-        QueueAction::TagQueue { which: kind, url, tags: changed } => format!("tag {} {} with {}", which(*kind), name(url), tags(changed)),
-        QueueAction::UntagQueue { which: kind, url, keys } => format!("remove tags {} of {} {}", keys.join(", "), which(*kind), name(url)),
-        QueueAction::DeleteQueue { which: kind, url } => format!("delete {} {}", which(*kind), name(url)),
+        QueueAction::TagQueue { which: kind, url, tags: changed } => format!("tag {} {} with {}", which(*kind), queue_name_of(url), tags(changed)),
+        QueueAction::UntagQueue { which: kind, url, keys } => format!("remove tags {} of {} {}", keys.join(", "), which(*kind), queue_name_of(url)),
+        QueueAction::DeleteQueue { which: kind, url } => format!("delete {} {}", which(*kind), queue_name_of(url)),
         QueueAction::ReadFoundKey { key } => format!("find out which key {key} is"),
-        QueueAction::ReadDeadLetterSources { url } => format!("look whose dead letters {} takes", name(url)),
+        QueueAction::ReadDeadLetterSources { url } => format!("look whose dead letters {} takes", queue_name_of(url)),
         QueueAction::RecordAdoption { record } if record.completed_at.is_some() => "note that the queue is taken over".to_owned(),
         QueueAction::RecordAdoption { .. } => "note how the queue was found".to_owned(),
         QueueAction::RecordDeadLetterUnused => "note that nothing moves to the dead-letter queue any more".to_owned(),

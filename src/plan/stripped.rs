@@ -4,8 +4,7 @@ use super::action::QueueAction;
 use super::observed::ObservedQueue;
 use super::queue::KMS_KEY;
 use super::state::{QueueState, Tags};
-use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT, TAG_TENANT};
-use crate::desired::owner_tags_match;
+use crate::desired::{names_no_other_owner, owner_tags_match};
 use crate::policy::queue_policy::QueueKind;
 
 /// Gives the queues their tags back, if status records them, they are under this object's key, and no tag names another owner. Nothing else is done to them
@@ -22,7 +21,5 @@ pub(super) fn retag(tags: &Tags, observed: &ObservedQueue) -> Vec<QueueAction> {
 fn is_stripped(queue: &QueueState, tags: &Tags, observed: &ObservedQueue) -> bool {
     let mut keys = observed.key.iter().filter_map(|key| key.arn.as_ref()).chain(observed.current_key.iter().filter_map(|key| key.arn.as_ref()));
     let is_under_its_key = queue.attributes.get(KMS_KEY).is_some_and(|found| keys.any(|key| key == found));
-    let names_nobody_else =
-        [TAG_CLUSTER, TAG_OBJECT, TAG_TENANT].iter().all(|tag| queue.tags.get(*tag).is_none_or(|found| Some(found) == tags.get(*tag)));
-    !owner_tags_match(&queue.tags, tags) && names_nobody_else && is_under_its_key
+    !owner_tags_match(&queue.tags, tags) && names_no_other_owner(&queue.tags, tags) && is_under_its_key
 }

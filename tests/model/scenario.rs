@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::declare::{role, tenant};
+use crate::declare::role;
 use crate::flaw::Flaw;
 use crate::state::{Budget, Shared, State};
 use crate::world::{Scene, World};
@@ -195,19 +195,10 @@ fn edit() -> Script {
     Script::new(made(&first), first.clone(), vec![declare(wider), declare(narrower), declare(first)])
 }
 
-fn restricted(scene: &Scene) -> Scene {
-    let admitted = tenant().spec.sensitivity_tiers.into_iter().chain(["restricted".to_owned()]).collect::<Vec<_>>();
-    scene
-        .clone()
-        .with_tenant(json!({"spec": {"sensitivityTiers": admitted}}))
-        .with_tier(json!({"metadata": {"name": "restricted"}}))
-        .with_queue("orders", json!({"spec": {"sensitivityTier": "restricted"}}))
-}
-
 /// Another tier, and with it another key; the old one is deleted in the end.
 fn migrate() -> Script {
     let first = orders().with_queue("orders", json!({"spec": {"deletionPolicy": "Delete"}}));
-    Script::new(made(&first), first.clone(), vec![declare(restricted(&first))])
+    Script::new(made(&first), first.clone(), vec![declare(first.in_another_tier())])
 }
 
 fn delete() -> Script {

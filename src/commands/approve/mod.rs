@@ -2,7 +2,7 @@
 
 mod proposal;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -187,13 +187,11 @@ pub async fn execute(arguments: &Arguments) -> Result<(), Error> {
 }
 
 fn confirm(approved_by: &str) -> Result<(), Error> {
-    if !io::stdin().is_terminal() {
-        return Err(Error::NotATerminal);
+    match super::confirmed(&format!("Approve this as {approved_by}?"))? {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::Declined),
+        None => Err(Error::NotATerminal),
     }
-    write!(io::stderr(), "Approve this as {approved_by}? [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Error::Declined) }
 }
 
 fn manifest(proposal: &Proposal, output: Output) -> Result<String, Error> {

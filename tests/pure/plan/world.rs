@@ -84,6 +84,15 @@ impl Scene {
         self.told_apart()
     }
 
+    /// The queue `orders` in another tier.
+    pub fn in_another_tier(&self) -> Self {
+        let admitted = tenant().spec.sensitivity_tiers.into_iter().chain(["restricted".to_owned()]).collect::<Vec<_>>();
+        self.clone()
+            .with_tenant(json!({"spec": {"sensitivityTiers": admitted}}))
+            .with_tier(json!({"metadata": {"name": "restricted"}}))
+            .with_queue("orders", json!({"spec": {"sensitivityTier": "restricted"}}))
+    }
+
     pub fn paused(self, name: &str) -> Self {
         self.with_queue(name, json!({"metadata": {"annotations": {"encryptedqueue.dev/paused": "true"}}}))
     }

@@ -29,6 +29,7 @@ mod writing;
 use serde_json::{Value, json};
 
 use super::aws::{Key, Queue};
+use super::worker::{Fault, Faults};
 use super::world::{Scene, World};
 use crate::declare::role;
 
@@ -38,6 +39,22 @@ fn made(scene: &Scene) -> World {
     world.settle(scene);
     world.assert_rest(scene);
     world
+}
+
+/// Whatever fault befalls whichever action on the way, and however it goes on: everything is at rest as declared, and as asked. Returns how many actions
+/// there are.
+fn with_any_fault(start: &World, scene: &Scene, holds: impl Fn(&World, String)) -> usize {
+    let actions = start.clone().settle(scene).names().len();
+    for at in 0..actions {
+        for fault in [Fault::Crash, Fault::LostAnswer, Fault::Refusal] {
+            let mut world = start.clone();
+            world.run(scene, false, Faults::on(at, fault));
+            world.settle(scene);
+            world.assert_rest(scene);
+            holds(&world, format!("{fault:?} at {at}"));
+        }
+    }
+    actions
 }
 
 /// The queue `orders`, its dead-letter queue and its key, made and at rest.

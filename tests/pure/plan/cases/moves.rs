@@ -4,7 +4,7 @@ use encrypted_queue::policy::access::Capability;
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::migration::{RETENTION, admits, arn_of, in_another_tier, under};
+use super::migration::{RETENTION, admits, arn_of, under};
 use super::{SOURCE, consumers, orders, queue_mut};
 use crate::declare::SETTLE;
 use crate::plan::worker::{Fault, Faults};
@@ -13,7 +13,7 @@ use crate::plan::world::named;
 #[test]
 fn an_edit_of_the_access_lets_the_new_key_settle_anew() {
     let (mut world, before) = orders();
-    let after = in_another_tier(&before);
+    let after = before.in_another_tier();
     let at = world.clone().settle(&after).names().iter().position(|name| name == "RecordNextKey").unwrap();
     world.run(&after, false, Faults::on(at, Fault::Crash));
     world.now += SETTLE + SignedDuration::from_secs(1);
@@ -27,7 +27,7 @@ fn an_edit_of_the_access_lets_the_new_key_settle_anew() {
 #[test]
 fn every_key_that_messages_may_be_under_stays_on_record() {
     let (mut world, first) = orders();
-    let second = in_another_tier(&first);
+    let second = first.in_another_tier();
     world.settle(&second);
     let third = second.with_tier(json!({"spec": {"key": {"scope": "Tenant"}}}));
     world.settle(&third);
@@ -42,7 +42,7 @@ fn every_key_that_messages_may_be_under_stays_on_record() {
 #[test]
 fn an_earlier_key_is_needed_up_to_the_moment_and_not_longer() {
     let (mut world, before) = orders();
-    let after = in_another_tier(&before);
+    let after = before.in_another_tier();
     let old = arn_of(&world, "internal");
     world.settle(&after);
     let previous = world.queue_status(&named("orders")).previous_keys[0].clone();
@@ -59,7 +59,7 @@ fn an_earlier_key_is_needed_up_to_the_moment_and_not_longer() {
 #[test]
 fn an_edit_in_between_waits_for_both_keys() {
     let (mut world, before) = orders();
-    let after = in_another_tier(&before);
+    let after = before.in_another_tier();
     let at = world.clone().settle(&after).names().iter().position(|name| name == "RecordNextKey").unwrap();
     world.run(&after, false, Faults::on(at, Fault::Crash));
     let wider = after.with_queue("orders", consumers(&["acme-worker", "acme-second"]));
