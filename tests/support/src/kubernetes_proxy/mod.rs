@@ -42,7 +42,7 @@ impl KubernetesProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let shared = Arc::new(Shared::new(upstream));
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
+        let server = tokio::spawn(crate::http::serve(listener, Arc::clone(&shared), server::answer));
         Ok(Self { shared, url, server })
     }
 

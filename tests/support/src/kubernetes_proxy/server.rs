@@ -1,7 +1,6 @@
 //! The way of a request: arrive, pause, inject, forward, record.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,14 +10,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use kube::client::Body;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use super::call::{Call, KubernetesMatcher};
 use super::watches::{EventEffect, Watches};
@@ -92,24 +86,6 @@ impl Shared {
     }
 }
 
-/// Accepts until it is aborted; connections end with it.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> Infallible {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        while connections.try_join_next().is_some() {}
-        stream.set_nodelay(true).ok();
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-            http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
-        });
-    }
-}
-
 /// How a request ends for the caller.
 enum End {
     Answer(Answer),
@@ -117,7 +93,7 @@ enum End {
     Silence,
 }
 
-async fn answer(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> io::Result<Answer> {
+pub(super) async fn answer(shared: Arc<Shared>, request: hyper::Request<Incoming>) -> io::Result<Answer> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();

@@ -86,7 +86,7 @@ impl Proxy {
             delay_micros: AtomicU64::new(0),
             started: Instant::now(),
         });
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
+        let server = tokio::spawn(crate::http::serve(listener, Arc::clone(&shared), server::answer));
         Ok(Self { shared, endpoint, server })
     }
 
