@@ -23,6 +23,23 @@ mod worker;
 #[expect(dead_code, reason = "shared with tests/pure/")]
 mod world;
 
+/// Hands every scenario, by the name of its test and its own, to a macro.
+macro_rules! each_scenario {
+    ($with:ident) => {
+        $with! {
+            create: "create",
+            create_shared: "create-shared",
+            edit: "edit",
+            migrate: "migrate",
+            delete: "delete",
+            again: "again",
+            leave_shared: "leave-shared",
+            approve: "approve",
+            meddle: "meddle",
+        }
+    };
+}
+
 mod explore;
 mod flaw;
 mod flaws;

@@ -24,14 +24,4 @@ macro_rules! parts {
     };
 }
 
-parts! {
-    create: "create",
-    create_shared: "create-shared",
-    edit: "edit",
-    migrate: "migrate",
-    delete: "delete",
-    again: "again",
-    leave_shared: "leave-shared",
-    approve: "approve",
-    meddle: "meddle",
-}
+each_scenario!(parts);

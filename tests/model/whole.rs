@@ -41,14 +41,4 @@ macro_rules! scenarios {
     };
 }
 
-scenarios! {
-    create: "create",
-    create_shared: "create-shared",
-    edit: "edit",
-    migrate: "migrate",
-    delete: "delete",
-    again: "again",
-    leave_shared: "leave-shared",
-    approve: "approve",
-    meddle: "meddle",
-}
+each_scenario!(scenarios);
