@@ -10,6 +10,7 @@
 //!
 //! [`judge`] decides by AWS's own rules who can do what.
 
+pub mod chart;
 mod control_plane;
 mod http;
 pub mod judge;
@@ -18,7 +19,7 @@ mod moto;
 mod process;
 pub mod proxy;
 
-pub use control_plane::{ControlPlane, User, Write};
+pub use control_plane::{Audited, ControlPlane, User};
 pub use moto::Moto;
 pub use process::Server;
 
