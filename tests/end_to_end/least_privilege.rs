@@ -17,7 +17,7 @@ pub(super) fn judge(calls: &[Call], audited: &[Audited]) {
     let taken = rights_taken(calls, "operator", OPERATOR);
     assert!(taken.refused.is_empty(), "{} of {} calls:\n{}", taken.refused.len(), taken.calls, taken.refused.join("\n"));
     let own: Vec<_> = audited.iter().filter(|request| request.user.starts_with("system:serviceaccount:encrypted-queue-operator:")).collect();
-    let refused: Vec<_> = own.iter().filter(|request| matches!(request.status, 401 | 403)).collect();
+    let refused: Vec<_> = own.iter().filter(|request| request.forbidden).collect();
     assert!(refused.is_empty(), "not among the chart's rights: {refused:?}");
     let needed = taken.needed.iter().map(|right| format!("aws {right} needed\n"));
     let allowed = taken.allowed.iter().map(|right| format!("aws {right} allowed\n"));

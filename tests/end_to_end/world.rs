@@ -1,7 +1,9 @@
 //! A world of its own for each test: API server, AWS emulator, recording proxy, and the real binary between them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -34,6 +36,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) proxy: Proxy,
     pub(crate) control_plane: ControlPlane,
+    /// Kubeconfigs of the chart's releases.
+    installed: Mutex<BTreeMap<String, String>>,
     operator: Option<Server>,
     /// More of them.
     others: Vec<Server>,
@@ -62,7 +66,7 @@ impl World {
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
         let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
-        let world = Self { client, proxy, control_plane, operator: None, others: Vec::new(), witness, _moto: moto };
+        let world = Self { client, proxy, control_plane, installed: Mutex::default(), operator: None, others: Vec::new(), witness, _moto: moto };
         for definition in crds::all() {
             world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
         }
@@ -108,7 +112,9 @@ impl World {
         let kubeconfig = directory.path().join("kubeconfig");
         // Each install of the chart has a name, a lease and a ServiceAccount of its own.
         let release = more.iter().skip_while(|argument| **argument != "--lease-name").nth(1).unwrap_or(&RELEASE);
-        std::fs::write(&kubeconfig, as_installed(self.control_plane.kubeconfig(), release)).expect("a kubeconfig");
+        let mut installed = self.installed.lock().expect("nobody panicked");
+        let of_release = installed.entry((*release).to_owned()).or_insert_with(|| as_installed(self.control_plane.kubeconfig(), release));
+        std::fs::write(&kubeconfig, of_release).expect("a kubeconfig");
         let mut arguments: Vec<OsString> = [
             format!("KUBECONFIG={}", kubeconfig.display()),
             format!("AWS_ENDPOINT_URL={}", self.proxy.endpoint()),

@@ -80,6 +80,8 @@ pub struct Audited {
     pub name: String,
     /// The HTTP status of the answer.
     pub status: u16,
+    /// Whether RBAC refused it.
+    pub forbidden: bool,
 }
 
 /// A running control plane, with RBAC and without controllers: nothing makes ServiceAccount tokens, and neither garbage collection nor the deletion of
@@ -299,6 +301,8 @@ struct AuditEvent {
     object_ref: AuditObject,
     #[serde(default)]
     response_status: AuditStatus,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -324,8 +328,9 @@ struct AuditStatus {
 
 impl From<AuditEvent> for Audited {
     fn from(event: AuditEvent) -> Self {
-        let AuditEvent { verb, user, object_ref, response_status } = event;
+        let AuditEvent { verb, user, object_ref, response_status, annotations } = event;
+        let forbidden = annotations.get("authorization.k8s.io/decision").is_some_and(|decision| decision == "forbid");
         let AuditObject { api_group, resource, subresource, namespace, name } = object_ref;
-        Self { user: user.username, verb, group: api_group, resource, subresource, namespace, name, status: response_status.code }
+        Self { user: user.username, verb, group: api_group, resource, subresource, namespace, name, status: response_status.code, forbidden }
     }
 }
