@@ -8,7 +8,7 @@
 //!
 //! Between the operator and them stand two recording proxies: [`proxy`] before the emulator, [`kubernetes_proxy`] before the API server.
 //!
-//! [`judge`] decides by AWS's own rules who can do what.
+//! [`judge`] decides by AWS's own rules who can do what. [`trail`] tells of calls as CloudTrail does.
 
 mod control_plane;
 mod http;
@@ -17,6 +17,7 @@ pub mod kubernetes_proxy;
 mod moto;
 mod process;
 pub mod proxy;
+pub mod trail;
 
 pub use control_plane::{ControlPlane, User, Write};
 pub use moto::Moto;
