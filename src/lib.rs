@@ -34,6 +34,7 @@ pub mod clock;
 pub mod commands;
 pub mod controller;
 pub mod desired;
+pub mod drift;
 pub mod explain;
 pub mod names;
 pub mod outcome;
