@@ -7,6 +7,7 @@
 
 mod declared;
 mod judged;
+mod least_privilege;
 mod mutants;
 mod named;
 mod opinions;
