@@ -10,6 +10,7 @@
 //!
 //! [`judge`] decides by AWS's own rules who can do what. [`trail`] tells of calls as CloudTrail does.
 
+pub mod chart;
 mod control_plane;
 mod http;
 pub mod judge;
@@ -19,7 +20,7 @@ mod process;
 pub mod proxy;
 pub mod trail;
 
-pub use control_plane::{ControlPlane, User, Write};
+pub use control_plane::{Audited, ControlPlane, User};
 pub use moto::Moto;
 pub use process::Server;
 
