@@ -33,6 +33,7 @@ pub mod aws;
 pub mod clock;
 pub mod commands;
 pub mod controller;
+pub mod cost;
 pub mod desired;
 pub mod explain;
 pub mod names;

@@ -4,7 +4,6 @@
 //! tier's bounds.
 
 mod attributes;
-pub mod cost;
 mod key;
 mod naming;
 mod principals;
