@@ -15,6 +15,8 @@ mod remembered;
 mod sqs;
 #[cfg(test)]
 mod tests;
+mod traffic;
+mod trail;
 
 pub use accounts::{AccountKey, Accounts, Settings};
 pub use calls::{CallCount, CallCounts};
@@ -24,3 +26,5 @@ pub use discovery::TaggedKey;
 pub use eks::{PodIdentity, PodIdentityAssociation};
 pub use error::AwsError;
 pub use kms_read::{KeyLastUsed, KeyRotation, RotationCause};
+pub use traffic::MessageCounts;
+pub use trail::Trail;
