@@ -28,6 +28,7 @@
 //!
 //! `ARCHITECTURE.md` has the map, the invariants with their tests, and the life of a key and of a queue call by call.
 
+pub mod adopt;
 pub mod api;
 pub mod aws;
 pub mod clock;
