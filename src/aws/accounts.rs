@@ -215,6 +215,15 @@ impl Accounts {
         own.unwrap_or(&key.region).to_owned()
     }
 
+    /// What clients of services are made from that few commands need, in the account and Region; verified as [`Accounts::clients`] is.
+    pub(super) async fn configuration(&self, key: &AccountKey) -> Result<(SdkConfig, Recorder), AwsError> {
+        let session = self.session(key);
+        session.verify(&key.account_id).await?;
+        let config = session.config.to_builder().region(Region::new(key.region.clone())).build();
+        let recorder = Recorder { counts: self.counts.clone(), account: key.account_id.as_str().into(), region: key.region.as_str().into() };
+        Ok((config, recorder))
+    }
+
     /// EKS in the operator's own account and Region.
     pub(super) fn eks(&self) -> aws_sdk_eks::Client {
         let region = self.base.region().map_or("", Region::as_ref);

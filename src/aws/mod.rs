@@ -17,6 +17,8 @@ mod remembered;
 mod sqs;
 #[cfg(test)]
 mod tests;
+mod traffic;
+mod trail;
 
 pub use accounts::{AccountKey, Accounts, Settings};
 pub use calls::{CallCount, CallCounts};
@@ -28,3 +30,5 @@ pub use eks::{PodIdentity, PodIdentityAssociation};
 pub use error::AwsError;
 pub use kms_read::{KeyLastUsed, KeyRotation, RotationCause};
 pub use own_requests::OwnRequests;
+pub use traffic::MessageCounts;
+pub use trail::Trail;
