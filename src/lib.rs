@@ -29,6 +29,7 @@
 //! `ARCHITECTURE.md` has the map, the invariants with their tests, and the life of a key and of a queue call by call.
 
 pub mod api;
+pub mod audit;
 pub mod aws;
 pub mod clock;
 pub mod commands;

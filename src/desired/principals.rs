@@ -134,7 +134,7 @@ fn role_matches(pattern: &str, role: &str) -> bool {
 }
 
 /// `*` matches any run of characters, everything else itself.
-pub(super) fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };
