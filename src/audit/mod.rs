@@ -10,6 +10,7 @@ mod html;
 pub mod inventory;
 pub mod report;
 mod sarif;
+pub mod scan;
 mod statements;
 mod text;
 

@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod approve;
+pub mod audit;
 pub mod crds;
 pub mod explain;
 pub mod plan;

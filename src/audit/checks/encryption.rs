@@ -145,8 +145,16 @@ fn aws_managed_key(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
     when(queue.encryption == Encryption::AwsManaged, || format!("KmsMasterKeyId is {}", shown(queue.named_key())))
 }
 
-fn key_missing(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
-    when(queue.encryption == Encryption::Missing, || format!("KMS knows no key {} here", shown(queue.named_key())))
+/// The Region that the queue's key is named in, if that is not its own.
+fn other_region<'a>(queue: &'a QueueFacts, view: &View<'_>) -> Option<&'a str> {
+    let named = queue.named_key();
+    named.split(':').nth(3).filter(|region| named.starts_with("arn:") && *region != view.facts.place.region)
+}
+
+fn key_missing(queue: &QueueFacts, view: &View<'_>) -> Vec<String> {
+    when(queue.encryption == Encryption::Missing && other_region(queue, view).is_none(), || {
+        format!("KMS knows no key {} here", shown(queue.named_key()))
+    })
 }
 
 /// State of the queue's key, and its ARN.
@@ -175,11 +183,9 @@ fn key_foreign(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
 }
 
 fn key_unusable_kind(queue: &QueueFacts, view: &View<'_>) -> Vec<String> {
-    let named = queue.named_key();
-    let region = named.split(':').nth(3).filter(|_| named.starts_with("arn:"));
-    let elsewhere = region.filter(|region| *region != view.facts.place.region);
+    let elsewhere = other_region(queue, view);
     let spec = view.key_of(queue).filter(|key| key.spec != "SYMMETRIC_DEFAULT");
-    let mut lines = when(elsewhere.is_some(), || format!("{} is a key of another Region", shown(named)));
+    let mut lines = when(elsewhere.is_some(), || format!("{} is a key of another Region", shown(queue.named_key())));
     lines.extend(spec.map(|key| format!("{} is of spec {}", key.arn, shown(&key.spec))));
     lines
 }
