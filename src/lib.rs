@@ -30,6 +30,7 @@
 
 pub mod adopt;
 pub mod api;
+pub mod audit;
 pub mod aws;
 pub mod clock;
 pub mod commands;

@@ -182,6 +182,15 @@ impl Accounts {
         session.role.get(|| caller.find_role(&clients.iam)).await
     }
 
+    /// The account and Region of the operator's own credentials; no Region: none is configured.
+    pub async fn own(&self) -> Result<(String, Option<String>), AwsError> {
+        let region = self.base.region().map(ToString::to_string);
+        let partition = Partition::of_region(region.as_deref().unwrap_or_default());
+        let key = AccountKey { account_id: String::new(), partition, region: region.clone().unwrap_or_default(), role_arn: None, external_id: None };
+        let session = self.session(&key);
+        Ok((session.caller.get(|| Caller::ask(&session.sts)).await?.account, region))
+    }
+
     fn session(&self, key: &AccountKey) -> Arc<Session> {
         let way = key.role_arn.clone().map(|role| (role, key.external_id.clone()));
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
