@@ -11,6 +11,7 @@ mod identity;
 mod kms;
 mod kms_read;
 mod observe;
+mod quota;
 mod remembered;
 mod sqs;
 #[cfg(test)]
@@ -23,4 +24,6 @@ pub use codes::{Intent, Kind};
 pub use discovery::TaggedKey;
 pub use eks::{PodIdentity, PodIdentityAssociation};
 pub use error::AwsError;
+pub use kms::CREATE_KEY;
 pub use kms_read::{KeyLastUsed, KeyRotation, RotationCause};
+pub use quota::{Caller, Quotas, Rates, Subject, on_behalf};

@@ -16,10 +16,12 @@ use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
 use super::wake::name_of;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, SHORT_WAIT, check_asked, cut, next_in_line, result_of, wait_in_line};
 use crate::api::conditions::{self, types};
 use crate::api::labels::CHECK_NOW;
+use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, Reason};
+use crate::aws::{Caller, Subject, on_behalf};
 use crate::clock;
 use crate::desired::POLICY;
 use crate::outcome::End;
@@ -45,6 +47,12 @@ struct Pass<'a> {
 }
 
 pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    let NamespacedName { namespace, name } = name_of(object.as_ref());
+    let caller = Caller::Reconcile { subject: Subject::Queue { namespace, name }, tenant: object.spec.tenant.clone() };
+    on_behalf(caller, Box::pin(reconcile_one(object, ctx))).await
+}
+
+async fn reconcile_one(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     let object = ctx.fresh_queues.newest(object);
     let _within = ctx.claims.enter(&object.spec.tenant).await;
     if let Some(standing) = ctx.tenant(&object.spec.tenant).map(|tenant| ctx.claims.standing(&tenant)).filter(|standing| *standing != Standing::Ours)
@@ -60,6 +68,9 @@ pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) ->
     if pass.deleting && end == End::Complete {
         ctx.backoff.succeeded(&pass.id());
         return Ok((ReconcileResult::Complete, Action::await_change()));
+    }
+    if let Some(wait) = wait_in_line(&end).filter(|wait| *wait < SHORT_WAIT) {
+        return Ok((ReconcileResult::Held, next_in_line(wait)));
     }
     let differences = Box::pin(pass.differences()).await?;
     let told = pass.tell(&end, differences.as_deref()).await?;
@@ -143,7 +154,7 @@ impl<'a> Pass<'a> {
                         self.observed.note_unknown();
                         break;
                     }
-                    Err(failure) => return Ok(End::Failed { reason: failure.reason, message: failure.message }),
+                    Err(failure) => return Ok(failure.into()),
                 }
                 if *action == QueueAction::RemoveFinalizer {
                     return Ok(End::Complete);
@@ -294,6 +305,9 @@ impl<'a> Pass<'a> {
             }
             End::Held(hold) => {
                 self.ctx.backoff.succeeded(&self.id());
+                if let Some(wait) = wait_in_line(end) {
+                    return next_in_line(wait);
+                }
                 match hold.until {
                     Some(until) => Action::requeue(clock::wait_until(until)),
                     // SQS does not tell when a queue becomes empty, and nobody tells when a conflict is gone.

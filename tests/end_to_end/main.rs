@@ -11,6 +11,7 @@ mod life;
 mod migration;
 mod plan;
 mod pod_identity;
+mod quota;
 mod rights;
 mod shared_key;
 mod world;
