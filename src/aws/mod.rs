@@ -14,6 +14,7 @@ mod observe;
 mod quota;
 mod remembered;
 mod sqs;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -27,3 +28,4 @@ pub use error::AwsError;
 pub use kms::CREATE_KEY;
 pub use kms_read::{KeyLastUsed, KeyRotation, RotationCause};
 pub use quota::{Caller, Quotas, Rates, Subject, on_behalf};
+pub use sweep::{Aliases, ReadTogether, Reader};

@@ -18,7 +18,7 @@ use super::{Failure, MOST_ROUNDS, Reconciled, Retry, SHORT_WAIT, check_asked, cu
 use crate::api::conditions::types;
 use crate::api::labels::{CHECK_NOW, TAG_CLUSTER, TAG_SUPERSEDED_BY};
 use crate::api::{EncryptedQueue, QueueKey, Reason, Tenant};
-use crate::aws::{Caller, Subject, on_behalf};
+use crate::aws::{AwsError, Caller, Reader, Subject, on_behalf};
 use crate::clock;
 use crate::desired::DesiredKey;
 use crate::names::RoleArn;
@@ -80,6 +80,30 @@ async fn reconcile_one(object: Arc<QueueKey>, ctx: Arc<Context>) -> Result<Recon
         return Ok((ReconcileResult::Held, next_in_line(wait)));
     }
     tell(&ctx, &applier.object, Some(&desired), &observed, &end).await
+}
+
+/// Whether a pass over a key that is Ready would do or tell anything if AWS is as `reader` says.
+pub(super) async fn differs(ctx: &Context, object: &QueueKey, tenant: &Tenant, reader: &Reader<'_>) -> Result<bool, AwsError> {
+    let desired = resolve_key(ctx, object, tenant).await?;
+    let mut observed = objects::observed_key(object, true);
+    for _ in 0..if desired.is_used() { MOST_ROUNDS } else { 0 } {
+        let now = clock::now();
+        let end = match plan_key(&desired, &observed, ctx.window, now).into_iter().next() {
+            None => End::Complete,
+            Some(KeyAction::Hold(hold)) => End::Held(hold),
+            Some(action) => match Box::pin(reader.observe_key(&action)).await? {
+                Some(effect) => {
+                    observed.note(&action, effect, now);
+                    continue;
+                }
+                None => return Ok(true),
+            },
+        };
+        let previous = object.status.clone().unwrap_or_default();
+        let pass = KeyPass { desired: Some(&desired), observed: &observed, end: &end, checked_now: None, generation: object.metadata.generation };
+        return Ok(pass.status(&previous, now) != previous);
+    }
+    Ok(true)
 }
 
 struct Pass<'a> {

@@ -14,4 +14,5 @@ mod pod_identity;
 mod quota;
 mod rights;
 mod shared_key;
+mod slow_check;
 mod world;
