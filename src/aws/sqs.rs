@@ -19,7 +19,7 @@ impl Clients {
 
     /// All of a queue, if it exists: `sqs:GetQueueAttributes` and `sqs:ListQueueTags`, at once.
     pub async fn read_queue(&self, url: &str) -> Result<Option<QueueState>, AwsError> {
-        let both = tokio::try_join!(self.queue_attributes(url, QueueAttributeName::All), self.queue_tags(url));
+        let both = tokio::try_join!(self.all_attributes(url), self.queue_tags(url));
         Ok(found(both)?.map(|(attributes, tags)| QueueState { url: url.to_owned(), attributes, tags }))
     }
 
@@ -105,7 +105,12 @@ impl Clients {
         found(answer.map_err(|error| AwsError::from_sdk("sqs:DeleteQueue", &error))).map(drop)
     }
 
-    async fn queue_attributes(&self, url: &str, name: QueueAttributeName) -> Result<Attributes, AwsError> {
+    /// All attributes of a queue: `sqs:GetQueueAttributes`.
+    pub(super) async fn all_attributes(&self, url: &str) -> Result<Attributes, AwsError> {
+        self.queue_attributes(url, QueueAttributeName::All).await
+    }
+
+    pub(super) async fn queue_attributes(&self, url: &str, name: QueueAttributeName) -> Result<Attributes, AwsError> {
         let answer = self.sqs.get_queue_attributes().queue_url(url).attribute_names(name).send().await;
         let attributes = answer.map_err(|error| AwsError::from_sdk("sqs:GetQueueAttributes", &error))?.attributes.unwrap_or_default();
         Ok(attributes.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect())

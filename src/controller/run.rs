@@ -117,6 +117,8 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     if let Some(queue) = settings.drift_queue {
         tasks.spawn(drift_events::consume(ctx.clone(), metrics.clone(), queue));
     }
+    let line = ctx.clone();
+    tasks.spawn(async move { line.accounts.quotas().call(|subject| line.wake.subject(subject)).await });
     tasks.spawn(late_keys::sweep(ctx.clone(), settings.check_period));
     let controllers = start_controllers(&ctx, &metrics, triggers, settings.concurrency, &shut_down);
     tokio::select! {

@@ -230,6 +230,7 @@ fn waiting_for_key(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAct
     });
     QueueAction::Hold(match observed.key.as_ref().and_then(|key| key.not_ready.as_ref()) {
         Some((reason, message)) if reason.class() == Class::Stalled => Hold::new(*reason, format!("{lost}QueueKey {name}: {message}")),
+        Some((Reason::AwaitingQuota, message)) => Hold::new(Reason::AwaitingQuota, format!("{lost}QueueKey {name}: {message}")),
         Some((_, message)) => Hold::new(Reason::WaitingForKey, format!("{lost}QueueKey {name} does not grant this queue's access yet: {message}")),
         None => Hold::new(Reason::WaitingForKey, format!("{lost}QueueKey {name} does not grant this queue's access yet")),
     })
@@ -247,7 +248,8 @@ fn prepare(desired: &DesiredQueue, observed: &ObservedQueue) -> Vec<QueueAction>
 }
 
 fn settle(observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {
-    let usable_at = observed.created_at.map(|created| created + SETTLE);
+    // One made later than now was made before the clock was set back.
+    let usable_at = observed.created_at.filter(|created| *created <= now).map(|created| created + SETTLE);
     match usable_at.filter(|at| *at > now) {
         Some(at) => {
             vec![QueueAction::Hold(Hold::until(Reason::WaitingForQueue, "AWS asks for one second between a queue's creation and its use", at))]

@@ -12,6 +12,8 @@ mod life;
 mod migration;
 mod plan;
 mod pod_identity;
+mod quota;
 mod rights;
 mod shared_key;
+mod slow_check;
 mod world;
