@@ -17,7 +17,9 @@ fixtures: ## Build or install, once, the servers and tools that test, demo and b
 
 .PHONY: test
 test: fixtures ## Run all tests, against a real API server and an AWS emulator, and a sample of test-crash
+	@rm -f target/tmp/rights-taken
 	cargo test --workspace --locked
+	cargo test --locked --test proof every_right_is_taken -- --ignored
 	cargo test --locked --test crash -- --sample $(or $(SAMPLE),60) --seed $(or $(SEED),1) --workers 4
 
 .PHONY: test-crash
@@ -75,6 +77,10 @@ lint: ## Check format and lints; warnings fail
 .PHONY: lint-chart
 lint-chart: ## Check the Helm chart: lint, wrong values, kube-score, and a real API server
 	tools/lint-chart.sh
+
+.PHONY: lint-aws
+lint-aws: ## Check what is for AWS: cfn-lint, tflint, checkov, cfn-guard (builds them once, ten minutes)
+	tools/lint-aws.sh
 
 .PHONY: deny
 deny: ## Check the licences and sources of all dependencies

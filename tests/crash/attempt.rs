@@ -11,6 +11,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::Value;
+use test_support::judge::rights::rights_taken;
 use test_support::judge::{Parties, inspect};
 use test_support::kubernetes_proxy::KubernetesMatcher;
 use test_support::proxy::{Matcher, Moment as Met, PausePoint, Rule};
@@ -120,10 +121,11 @@ async fn played(stage: &Stage, scenario: &Scenario, plan: &Plan, expected: Optio
     };
     let points = recorded(&stage.proxy, mark, &stage.kubernetes, number, &stage.namer());
     let (end, as_expected) = end_state(stage, expected).await;
-    let report = {
+    let mut report = {
         let declarations = locked(&stage.declarations).clone();
         inspect(&stage.proxy.ledger(), &declarations, &Parties { operator: "operator", others: &["someone"], role: OPERATOR })
     };
+    report.violations.extend(rights_taken(&stage.proxy.ledger(), "operator", OPERATOR).refused);
     Ended {
         points,
         state: end,

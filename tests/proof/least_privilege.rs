@@ -90,12 +90,12 @@ fn what_is_not_the_operators_is_refused() {
     let bypass = |value| ("kms:BypassPolicyLockoutSafetyCheck", value);
     let role = |name: &str| format!("arn:aws:iam::444455556666:role/{name}");
     for (name, action, resource, context, allowed) in [
-        ("queues-and-keys", "kms:CreateKey", "*", vec![ASKED, NONCE, bypass("false")], true),
-        ("queues-and-keys", "kms:CreateKey", "*", vec![ASKED, NONCE, bypass("true")], false),
-        ("queues-and-keys", "kms:CreateKey", "*", vec![ASKED], false),
-        ("queues-and-keys", "kms:CreateKey", "*", vec![NONCE], false),
-        ("queues-and-keys", "kms:CreateKey", "*", vec![(ASKED.0, "other"), NONCE], false),
-        ("queues-and-keys", "kms:CreateKey", "*", vec![ASKED, NONCE, ("kms:KeySpec", "RSA_2048")], false),
+        ("queues-and-keys", "kms:CreateKey", new_key, vec![ASKED, NONCE, bypass("false")], true),
+        ("queues-and-keys", "kms:CreateKey", new_key, vec![ASKED, NONCE, bypass("true")], false),
+        ("queues-and-keys", "kms:CreateKey", new_key, vec![ASKED], false),
+        ("queues-and-keys", "kms:CreateKey", new_key, vec![NONCE], false),
+        ("queues-and-keys", "kms:CreateKey", new_key, vec![(ASKED.0, "other"), NONCE], false),
+        ("queues-and-keys", "kms:CreateKey", new_key, vec![ASKED, NONCE, ("kms:KeySpec", "RSA_2048")], false),
         ("queues-and-keys", "kms:TagResource", new_key, vec![ASKED, NONCE], true),
         ("queues-and-keys", "kms:TagResource", new_key, vec![ASKED], false),
         ("queues-and-keys", "kms:UntagResource", KEY, vec![MINE], false),
