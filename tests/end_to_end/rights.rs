@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use test_support::User;
 
 use crate::life::{apply_examples, platform};
-use crate::world::World;
+use crate::world::{SECRET_ACCESS_KEY, World};
 
 /// People with the roles of `deploy/rbac`, under the policies of `deploy/admission`.
 async fn world() -> World {
@@ -144,4 +144,33 @@ async fn approve_another_queue(world: &World, key: &str, sha256: &str) {
 
 async fn is_applied(approvals: &Api<AccessApproval>, name: &str) -> bool {
     approvals.get(name).await.unwrap().status.is_some_and(|status| status.applied_at.is_some())
+}
+
+/// At no level does a log hold what somebody could use: keys and tokens of AWS, also of assumed roles, and the ServiceAccount's token.
+#[tokio::test]
+async fn no_log_holds_a_secret() {
+    let mut world = World::new().await;
+    platform(&world).await;
+    // Crates that are quiet unless they are named.
+    world.log_filter = "trace,aws_=trace,h2=trace,hyper=trace,rustls=trace,tower=trace";
+    world.start_operator(&[]);
+    // One tenant by the operator's own credentials, one by an assumed role.
+    apply_examples(&world, &["queue-orders", "queue-ledger"]).await;
+    world.until_ready("acme-prod", "orders").await;
+    world.until_ready("globex-prod", "ledger").await;
+    let mut secrets = vec![SECRET_ACCESS_KEY.to_owned(), world.operator_token()];
+    let assumed = world.proxy.calls_of("AssumeRole").into_iter().filter(|call| call.access_key == "operator");
+    for answer in assumed.map(|call| call.response.as_str().unwrap().to_owned()) {
+        for element in ["SecretAccessKey", "SessionToken"] {
+            let (_, rest) = answer.split_once(&format!("<{element}>")).unwrap();
+            secrets.push(rest.split_once('<').unwrap().0.to_owned());
+        }
+    }
+    assert!(secrets.len() >= 4 && secrets.iter().all(|secret| secret.len() >= 16), "{secrets:?}");
+    let log = world.operator_log();
+    assert!(log.contains("TRACE"), "{log:.2000}");
+    for (number, secret) in secrets.iter().enumerate() {
+        let line = log.lines().find(|line| line.contains(secret.as_str()));
+        assert!(line.is_none(), "secret {number} is in the log: {line:?}");
+    }
 }

@@ -29,6 +29,8 @@ use witness::Witness;
 /// The operator's own account, which is the emulator's default.
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const OPERATOR: &str = "arn:aws:iam::123456789012:role/encrypted-queue-operator";
+/// The operator's in AWS.
+pub(crate) const SECRET_ACCESS_KEY: &str = "of-the-operator-alone-1f0c";
 /// How long anything may take to become true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,6 +38,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) proxy: Proxy,
     pub(crate) control_plane: ControlPlane,
+    /// What operators that are started log.
+    pub(crate) log_filter: &'static str,
     /// Kubeconfigs of the chart's releases.
     installed: Mutex<BTreeMap<String, String>>,
     operator: Option<Server>,
@@ -66,7 +70,17 @@ impl World {
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
         let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
-        let world = Self { client, proxy, control_plane, installed: Mutex::default(), operator: None, others: Vec::new(), witness, _moto: moto };
+        let world = Self {
+            client,
+            proxy,
+            control_plane,
+            installed: Mutex::default(),
+            log_filter: "info,encrypted_queue=debug",
+            operator: None,
+            others: Vec::new(),
+            witness,
+            _moto: moto,
+        };
         for definition in crds::all() {
             world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
         }
@@ -119,13 +133,13 @@ impl World {
             format!("KUBECONFIG={}", kubeconfig.display()),
             format!("AWS_ENDPOINT_URL={}", self.proxy.endpoint()),
             "AWS_ACCESS_KEY_ID=operator".into(),
-            "AWS_SECRET_ACCESS_KEY=secret".into(),
+            format!("AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}"),
             "AWS_REGION=eu-west-1".into(),
             "AWS_EC2_METADATA_DISABLED=true".into(),
             "NO_COLOR=1".into(),
             "ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW=3s".into(),
             "ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD=3s".into(),
-            "RUST_LOG=info,encrypted_queue=debug".into(),
+            format!("RUST_LOG={}", self.log_filter),
             env!("CARGO_BIN_EXE_encrypted-queue").into(),
             "run".into(),
             "--operator-role-arn".into(),
@@ -156,6 +170,13 @@ impl World {
             runs && of("environ").split(|byte| *byte == 0).any(|variable| variable == kubeconfig.as_bytes())
         };
         processes.into_iter().find(is_it).expect("the operator runs")
+    }
+
+    /// The token by which the API server knows it.
+    pub(crate) fn operator_token(&self) -> String {
+        let installed = self.installed.lock().expect("nobody panicked");
+        let kubeconfig: serde_json::Value = serde_json::from_str(&installed[RELEASE]).expect("JSON");
+        kubeconfig["users"][0]["user"]["token"].as_str().expect("a token").to_owned()
     }
 
     pub(crate) fn operator_log(&self) -> String {
