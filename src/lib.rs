@@ -30,12 +30,14 @@
 
 pub mod adopt;
 pub mod api;
+pub mod audit;
 pub mod aws;
 pub mod clock;
 pub mod commands;
 pub mod controller;
 pub mod cost;
 pub mod desired;
+pub mod drift;
 pub mod explain;
 pub mod names;
 pub mod outcome;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use encrypted_queue::commands::{adopt, approve, cost, crds, explain, plan, run};
+use encrypted_queue::commands::{adopt, approve, audit, cost, crds, explain, plan, run};
 
 /// Keeps every SQS queue encrypted under the right KMS key, for exactly the declared principals.
 #[derive(Parser)]
@@ -17,6 +17,7 @@ struct Cli {
 enum Command {
     Adopt(adopt::Arguments),
     Approve(approve::Arguments),
+    Audit(audit::Arguments),
     Cost(cost::Arguments),
     /// Print the CustomResourceDefinitions, or bring a cluster's to this version.
     Crds(crds::Arguments),
@@ -31,6 +32,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Adopt(arguments) => adopt::run(&arguments).map_err(Into::into),
         Command::Approve(arguments) => approve::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Cost(arguments) => cost::run(&arguments).map_err(Into::into),
+        Command::Audit(arguments) => audit::run(&arguments).map_err(Into::into),
         Command::Crds(arguments) => crds::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Run(arguments) => run::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),

@@ -139,7 +139,7 @@ impl Clients {
     }
 
     /// No rotation where the key's kind or state has none.
-    async fn key_rotation(&self, id: &str) -> Result<RotationState, AwsError> {
+    pub(super) async fn key_rotation(&self, id: &str) -> Result<RotationState, AwsError> {
         let answer = self.kms.get_key_rotation_status().key_id(id).send().await;
         match answer.map_err(|error| AwsError::from_sdk("kms:GetKeyRotationStatus", &error)) {
             Ok(answer) => Ok(RotationState {
@@ -159,7 +159,7 @@ impl Clients {
         Ok(aliases.into_iter().filter_map(|alias| alias.alias_name).collect())
     }
 
-    async fn key_grants(&self, id: &str) -> Result<Vec<KmsGrant>, AwsError> {
+    pub(super) async fn key_grants(&self, id: &str) -> Result<Vec<KmsGrant>, AwsError> {
         let pages = self.kms.list_grants().key_id(id).into_paginator().items().send();
         let grants: Vec<types::GrantListEntry> = pages.try_collect().await.map_err(|error| AwsError::from_sdk("kms:ListGrants", &error))?;
         Ok(grants.into_iter().map(grant).collect())
