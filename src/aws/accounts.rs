@@ -224,17 +224,6 @@ impl Accounts {
         own.unwrap_or(&key.region).to_owned()
     }
 
-    /// The account that the operator's own credentials belong to, in this Region or the configured one.
-    pub async fn own(&self, region: Option<&str>) -> Result<AccountKey, AwsError> {
-        let unknown = || AwsError::new("aws:Configure", Kind::Invalid, "InvalidConfiguration", "no Region: set AWS_REGION or give --region");
-        let region = region.or(self.base.region().map(Region::as_ref)).ok_or_else(unknown)?.to_owned();
-        let partition = Partition::of_region(&region);
-        let key = AccountKey { account_id: "operator".to_owned(), partition, region, role_arn: None, external_id: None };
-        let session = self.session(&key);
-        let caller = session.caller.get(|| Caller::ask(&session.sts)).await?;
-        Ok(AccountKey { account_id: caller.account.clone(), ..key })
-    }
-
     /// What clients of services are made from that few commands need, in the account and Region; verified as [`Accounts::clients`] is.
     pub(super) async fn configuration(&self, key: &AccountKey) -> Result<(SdkConfig, Recorder), AwsError> {
         let session = self.session(key);

@@ -21,6 +21,7 @@ use crate::commands::plan::{self, Manifests};
 use crate::controller::account_key;
 use crate::desired::{claimed_names, place_of};
 use crate::explain::Snapshot;
+use crate::names::Partition;
 use crate::preview::one_line;
 
 /// Exit status where some accounts did not answer.
@@ -111,10 +112,11 @@ async fn places(arguments: &Arguments, snapshot: &Snapshot, accounts: &Accounts)
         }
     }
     if keys.is_empty() {
-        let regions: Vec<Option<&str>> =
-            if arguments.regions.is_empty() { vec![None] } else { arguments.regions.iter().map(|r| Some(r.as_str())).collect() };
+        let (account_id, own_region) = accounts.own().await?;
+        let regions = if arguments.regions.is_empty() { own_region.into_iter().collect() } else { arguments.regions.clone() };
         for region in regions {
-            let key = accounts.own(region).await?;
+            let partition = Partition::of_region(&region);
+            let key = AccountKey { account_id: account_id.clone(), partition, region, role_arn: None, external_id: None };
             keys.insert((key.account_id.clone(), key.region.clone()), key);
         }
     }
