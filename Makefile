@@ -56,7 +56,7 @@ bench-idle: fixtures ## Watch the examples at rest for MINUTES (10): nothing is 
 	cargo bench --locked --bench budgets -- --idle $(or $(MINUTES),10)
 
 .PHONY: generate
-generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/)
+generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/, docs/metrics.md)
 	tools/generate.sh
 
 .PHONY: check-generated
