@@ -217,7 +217,7 @@ fn beyond(statement: &Statement, expected: &Statement, any_principals: bool) -> 
 }
 
 /// KMS and SQS show a deleted role or user by its unique id (IAM user guide, "Unique identifiers").
-fn is_deleted(principal: &str) -> bool {
+pub(super) fn is_deleted(principal: &str) -> bool {
     let is_id = |rest: &str| rest.len() >= 12 && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     principal.len() <= 128 && ["AROA", "AIDA"].iter().any(|prefix| principal.strip_prefix(prefix).is_some_and(is_id))
 }

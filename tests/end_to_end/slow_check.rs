@@ -43,7 +43,9 @@ async fn six_calls_compare_a_queue_its_dead_letters_and_its_key_and_a_lost_tag_i
     tokio::time::sleep(3 * PERIOD).await;
     let calls = world.proxy.calls_since(begun);
     let counted = tally(&calls);
-    for (name, times) in [("sqs:GetQueueAttributes", 2), ("kms:DescribeKey", 1), ("kms:GetKeyPolicy", 1), ("kms:GetKeyRotationStatus", 1), ("kms:ListGrants", 1)] {
+    for (name, times) in
+        [("sqs:GetQueueAttributes", 2), ("kms:DescribeKey", 1), ("kms:GetKeyPolicy", 1), ("kms:GetKeyRotationStatus", 1), ("kms:ListGrants", 1)]
+    {
         let found = counted.get(name).copied().unwrap_or_default();
         assert!((2 * times..=4 * times).contains(&found), "{name} {times} a period: {counted:?}");
     }

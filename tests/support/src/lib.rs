@@ -11,7 +11,7 @@
 //! [`judge`] decides by AWS's own rules who can do what.
 
 mod control_plane;
-mod http;
+pub mod http;
 pub mod judge;
 pub mod kubernetes_proxy;
 mod moto;
