@@ -21,8 +21,8 @@ test: fixtures ## Run all tests, against a real API server and an AWS emulator, 
 	cargo test --locked --test crash -- --sample $(or $(SAMPLE),60) --seed $(or $(SEED),1) --workers 4
 
 .PHONY: test-crash
-test-crash: fixtures ## Kill the operator, and fail AWS, at every call of every scenario (up to two hours; goes on where it stopped)
-	cargo test --locked --test crash -- $(ARGUMENTS)
+test-crash: fixtures ## Kill the operator, fail AWS and race it, at every call of every scenario (two hours; goes on where it stopped)
+	cargo test --locked --profile crash --test crash -- $(ARGUMENTS)
 
 .PHONY: test-long
 test-long: ## Judge over a million requests to random policies, and a hundred thousand policies read back

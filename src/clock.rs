@@ -23,9 +23,12 @@ pub fn since(start: Instant) -> Duration {
     start.elapsed().mul_f64(source::speed())
 }
 
-/// How long to sleep until then.
+/// The clock may be set meanwhile, and a sleep does not notice: nobody sleeps longer without looking at it again.
+const LONGEST_SLEEP: Duration = Duration::from_mins(10);
+
+/// How long to sleep until then, or until the clock is to be looked at again.
 pub fn wait_until(then: Timestamp) -> Duration {
-    real(Duration::try_from(then.duration_since(now())).unwrap_or_default())
+    real(Duration::try_from(then.duration_since(now())).unwrap_or_default().min(LONGEST_SLEEP))
 }
 
 #[cfg(not(feature = "test-clock"))]

@@ -28,12 +28,16 @@
 //!
 //! `ARCHITECTURE.md` has the map, the invariants with their tests, and the life of a key and of a queue call by call.
 
+pub mod adopt;
 pub mod api;
+pub mod audit;
 pub mod aws;
 pub mod clock;
 pub mod commands;
 pub mod controller;
+pub mod cost;
 pub mod desired;
+pub mod drift;
 pub mod explain;
 pub mod names;
 pub mod outcome;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use encrypted_queue::commands::{adopt, approve, crds, explain, plan, run};
+use encrypted_queue::commands::{adopt, approve, audit, cost, crds, explain, plan, run};
 
 /// Keeps every SQS queue encrypted under the right KMS key, for exactly the declared principals.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     Adopt(adopt::Arguments),
     Approve(approve::Arguments),
+    Audit(audit::Arguments),
+    Cost(cost::Arguments),
     /// Print the CustomResourceDefinitions, or bring a cluster's to this version.
     Crds(crds::Arguments),
     /// Run the controllers.
@@ -29,6 +31,8 @@ pub(crate) fn main() -> ExitCode {
     let result: Result<ExitCode, Box<dyn std::error::Error>> = match Cli::parse().command {
         Command::Adopt(arguments) => adopt::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Approve(arguments) => approve::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Cost(arguments) => cost::run(&arguments).map_err(Into::into),
+        Command::Audit(arguments) => audit::run(&arguments).map_err(Into::into),
         Command::Crds(arguments) => crds::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Run(arguments) => run::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),

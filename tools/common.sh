@@ -86,3 +86,30 @@ cargo_tool() {
         with_progress "installing $name $version (a few minutes, once)" nice cargo install --locked "$name" --version "$version" --root "$installation"
     echo "$installation/bin/$name"
 }
+
+# python_environment NAME [--path]: prints the virtual environment in the cache that has what tools/NAME/requirements.txt lists, installed once for each
+# version of that file and of Python; with --path only where it is or would be.
+python_environment() {
+    local name=$1 requirements key environment
+    requirements=$(cd "$(dirname "${BASH_SOURCE[0]}")/$1" && pwd)/requirements.txt
+    need python3
+    key=$(python3 -c 'import hashlib, sys
+digest = hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()
+print(f"{digest[:16]}-python{sys.version_info[0]}.{sys.version_info[1]}")' "$requirements")
+    environment=$cache_root/$name/$key
+    if [ "${2:-}" != --path ] && ! [ -e "$environment/complete" ]; then
+        python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "$name needs Python 3.10 or newer, and python3 is $(python3 --version)"
+        python3 -c 'import ensurepip, venv' 2>/dev/null || fail "python3 lacks its venv module (on Debian and Ubuntu: apt-get install python3-venv)"
+        lock "$name"
+        if ! [ -e "$environment/complete" ]; then
+            # Its scripts hold its path, so it cannot be renamed into place: the file `complete` says that it is whole.
+            rm -rf "$environment"
+            mkdir -p "$environment"
+            with_progress "creating a virtual environment for $name" python3 -m venv "$environment"
+            with_progress "installing $name into $environment" \
+                nice "$environment/bin/python" -m pip install --disable-pip-version-check --no-input --require-hashes -r "$requirements"
+            touch "$environment/complete"
+        fi
+    fi
+    echo "$environment"
+}

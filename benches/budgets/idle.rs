@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use test_support::Write;
+use test_support::Audited;
 use test_support::proxy::Kind;
 
 use crate::creation::number;
@@ -26,7 +26,7 @@ pub(crate) async fn measure(watched: Duration) -> Figures {
     progress(&format!("watching for {watched:?}; every object is compared with AWS each {CHECK_PERIOD} meanwhile"));
     tokio::time::sleep(watched).await;
     let calls = proxy.calls_since(mark);
-    let (lease, other): (Vec<Write>, Vec<Write>) =
+    let (lease, other): (Vec<Audited>, Vec<Audited>) =
         control_plane.writes().expect("the audit log is read").split_off(before).into_iter().partition(|write| write.resource == "leases");
     let writes = calls.iter().filter(|call| call.kind == Kind::Write);
     tally("AWS writes", writes.clone().map(test_support::proxy::Call::name));

@@ -16,6 +16,7 @@ use super::clients::Clients;
 use super::codes::Kind;
 use super::error::AwsError;
 use super::identity::{AssumedRole, Caller};
+use super::own_requests::OwnRequests;
 use super::quota::{Quotas, Rates, SharedQuotas};
 use super::remembered::Remembered;
 use crate::names::{Partition, Place, RoleArn};
@@ -102,6 +103,7 @@ pub struct Accounts {
     base: SdkConfig,
     counts: Arc<CallCounts>,
     quotas: SharedQuotas,
+    own_requests: OwnRequests,
     sessions: Mutex<HashMap<Way, Arc<Session>>>,
     clients: Mutex<HashMap<AccountKey, Arc<Clients>>>,
 }
@@ -136,7 +138,15 @@ impl Accounts {
             .load()
             .await;
         let quotas = Arc::new(Quotas::new(settings.rates.clone()));
-        Ok(Self { settings, base, quotas, counts: Arc::default(), sessions: Mutex::default(), clients: Mutex::default() })
+        Ok(Self {
+            settings,
+            base,
+            quotas,
+            counts: Arc::default(),
+            own_requests: OwnRequests::default(),
+            sessions: Mutex::default(),
+            clients: Mutex::default(),
+        })
     }
 
     /// Calls made so far, over all accounts.
@@ -149,12 +159,24 @@ impl Accounts {
         &self.quotas
     }
 
+    /// The requests by which this process changed something.
+    pub fn own_requests(&self) -> &OwnRequests {
+        &self.own_requests
+    }
+
+    /// What all clients with the operator's own credentials begin with.
+    pub(super) fn own_config(&self) -> &SdkConfig {
+        &self.base
+    }
+
     /// Clients for one account and Region. The first use of a way into AWS asks `sts:AssumeRole` and `sts:GetCallerIdentity`; later ones ask nothing.
     pub async fn clients(&self, key: &AccountKey) -> Result<Arc<Clients>, AwsError> {
         let session = self.session(key);
         session.verify(&key.account_id).await?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = clients.entry(key.clone()).or_insert_with(|| Arc::new(Clients::new(&session.config, key.place(), &self.counts, &self.quotas)));
+        let made = clients
+            .entry(key.clone())
+            .or_insert_with(|| Arc::new(Clients::new(&session.config, key.place(), &self.counts, &self.own_requests, &self.quotas)));
         Ok(made.clone())
     }
 
@@ -171,6 +193,15 @@ impl Accounts {
         }
         let clients = self.clients(key).await?;
         session.role.get(|| caller.find_role(&clients.iam)).await
+    }
+
+    /// The account and Region of the operator's own credentials; no Region: none is configured.
+    pub async fn own(&self) -> Result<(String, Option<String>), AwsError> {
+        let region = self.base.region().map(ToString::to_string);
+        let partition = Partition::of_region(region.as_deref().unwrap_or_default());
+        let key = AccountKey { account_id: String::new(), partition, region: region.clone().unwrap_or_default(), role_arn: None, external_id: None };
+        let session = self.session(&key);
+        Ok((session.caller.get(|| Caller::ask(&session.sts)).await?.account, region))
     }
 
     fn session(&self, key: &AccountKey) -> Arc<Session> {
@@ -204,6 +235,16 @@ impl Accounts {
     fn identity_region(&self, key: &AccountKey) -> String {
         let own = self.base.region().map(Region::as_ref).filter(|region| Partition::of_region(region) == key.partition);
         own.unwrap_or(&key.region).to_owned()
+    }
+
+    /// What clients of services are made from that few commands need, in the account and Region; verified as [`Accounts::clients`] is.
+    pub(super) async fn configuration(&self, key: &AccountKey) -> Result<(SdkConfig, Recorder), AwsError> {
+        let session = self.session(key);
+        session.verify(&key.account_id).await?;
+        let config = session.config.to_builder().region(Region::new(key.region.clone())).build();
+        let recorder =
+            Recorder { counts: self.counts.clone(), account: key.account_id.as_str().into(), region: key.region.as_str().into(), pace: None };
+        Ok((config, recorder))
     }
 
     /// EKS in the operator's own account and Region.

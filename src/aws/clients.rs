@@ -6,6 +6,7 @@ use aws_config::{Region, SdkConfig};
 
 use super::calls::{CallCounts, LimitsDoNotHeal, Pace, Recorder};
 use super::error::AwsError;
+use super::own_requests::OwnRequests;
 use super::quota::{SharedQuotas, gated};
 use crate::names::Place;
 
@@ -23,10 +24,11 @@ pub struct Clients {
 /// A service's client with what every call passes through. Attempts are counted against an account's own budget of repetitions, so that one that is
 /// throttled does not starve the others.
 macro_rules! client {
-    ($sdk:ident, $config:expr, $place:expr, $recorder:expr) => {
+    ($sdk:ident, $config:expr, $place:expr, $recorder:expr, $own:expr) => {
         $sdk::Client::from_conf(
             $sdk::config::Builder::from($config)
                 .interceptor($recorder.clone())
+                .interceptor($own.clone())
                 .retry_classifier(LimitsDoNotHeal)
                 .retry_partition($sdk::config::retry::RetryPartition::new(format!("{}-{}-{}", stringify!($sdk), $place.account, $place.region)))
                 .build(),
@@ -35,7 +37,7 @@ macro_rules! client {
 }
 
 impl Clients {
-    pub(super) fn new(config: &SdkConfig, place: Place, counts: &Arc<CallCounts>, quotas: &SharedQuotas) -> Self {
+    pub(super) fn new(config: &SdkConfig, place: Place, counts: &Arc<CallCounts>, own: &OwnRequests, quotas: &SharedQuotas) -> Self {
         let mut builder = config.to_builder().region(Region::new(place.region.clone()));
         if let Some(http_client) = config.http_client() {
             builder.set_http_client(Some(gated(http_client, quotas.clone(), place.clone())));
@@ -48,10 +50,10 @@ impl Clients {
             pace: Some(Pace { quotas: quotas.clone(), place: place.clone() }),
         };
         Self {
-            sqs: client!(aws_sdk_sqs, config, place, recorder),
-            kms: client!(aws_sdk_kms, config, place, recorder),
-            tagging: client!(aws_sdk_resourcegroupstagging, config, place, recorder),
-            iam: client!(aws_sdk_iam, config, place, recorder),
+            sqs: client!(aws_sdk_sqs, config, place, recorder, own),
+            kms: client!(aws_sdk_kms, config, place, recorder, own),
+            tagging: client!(aws_sdk_resourcegroupstagging, config, place, recorder, own),
+            iam: client!(aws_sdk_iam, config, place, recorder, own),
             quotas: quotas.clone(),
             place,
         }

@@ -72,7 +72,7 @@ impl Clients {
     }
 
     /// Ids of all keys.
-    async fn listed(&self) -> Result<Vec<String>, AwsError> {
+    pub(super) async fn listed(&self) -> Result<Vec<String>, AwsError> {
         let listed = self.kms.list_keys().limit(1000).into_paginator().items().send().try_collect().await;
         let keys: Vec<_> = listed.map_err(|error| AwsError::from_sdk("kms:ListKeys", &error))?;
         Ok(keys.into_iter().filter_map(|key| key.key_id).collect())

@@ -110,7 +110,7 @@ impl Clients {
         self.queue_attributes(url, QueueAttributeName::All).await
     }
 
-    async fn queue_attributes(&self, url: &str, name: QueueAttributeName) -> Result<Attributes, AwsError> {
+    pub(super) async fn queue_attributes(&self, url: &str, name: QueueAttributeName) -> Result<Attributes, AwsError> {
         let answer = self.sqs.get_queue_attributes().queue_url(url).attribute_names(name).send().await;
         let attributes = answer.map_err(|error| AwsError::from_sdk("sqs:GetQueueAttributes", &error))?.attributes.unwrap_or_default();
         Ok(attributes.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect())

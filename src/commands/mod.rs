@@ -2,6 +2,8 @@
 
 pub mod adopt;
 pub mod approve;
+pub mod audit;
+pub mod cost;
 pub mod crds;
 pub mod explain;
 pub mod plan;

@@ -31,6 +31,13 @@ pub struct Arguments {
     /// How often every object is compared with AWS
     #[arg(long, env = "ENCRYPTED_QUEUE_CHECK_PERIOD", default_value = "1h", value_parser = parse_duration)]
     check_period: Duration,
+    /// URL of the SQS queue into which EventBridge puts CloudTrail's events, so that drift is undone within seconds [default: none, the check of every
+    /// period finds it]
+    #[arg(long, env = "ENCRYPTED_QUEUE_DRIFT_QUEUE_URL", value_parser = parse_queue_url)]
+    drift_queue_url: Option<String>,
+    /// Region of that queue [default: the one in its URL, else the operator's own]
+    #[arg(long, env = "ENCRYPTED_QUEUE_DRIFT_REGION", requires = "drift_queue_url")]
+    drift_region: Option<String>,
     /// EKS cluster, in the operator's own account and Region, whose Pod Identity associations give ServiceAccounts their roles
     /// [default: none, IRSA annotations alone count]
     #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
@@ -84,6 +91,16 @@ fn parse_role(text: &str) -> Result<RoleArn, InvalidName> {
 
 fn parse_rates(text: &str) -> Result<Rates, String> {
     Rates::with(text.split(',').filter(|entry| !entry.trim().is_empty()))
+}
+
+/// `SCHEME://HOST/ACCOUNT/NAME`.
+fn parse_queue_url(text: &str) -> Result<String, String> {
+    let expected = || "write the URL of an SQS queue, as https://sqs.eu-west-1.amazonaws.com/111122223333/NAME".to_owned();
+    let (scheme, rest) = text.split_once("://").ok_or_else(expected)?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    let is_queue = matches!(parts.as_slice(), [host, account, name]
+        if !host.is_empty() && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty());
+    if is_queue && ["http", "https"].contains(&scheme) { Ok(text.to_owned()) } else { Err(expected()) }
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -160,6 +177,7 @@ async fn operate(arguments: &Arguments) -> Result<(), Error> {
         identity: format!("{namespace}/{}", arguments.lease_name),
         concurrency: arguments.concurrency,
         check_period: arguments.check_period,
+        drift_queue: arguments.drift_queue_url.as_deref().map(|url| accounts.drift_queue(url, arguments.drift_region.as_deref())),
         eks_cluster_name: arguments.eks_cluster_name.clone(),
         search_window: SearchWindow(SignedDuration::try_from(arguments.key_search_window).unwrap_or(SignedDuration::MAX)),
         settle: SignedDuration::try_from(arguments.key_settle_period).unwrap_or(SignedDuration::MAX),
@@ -229,6 +247,18 @@ fn stop_signal() -> Result<(tokio::task::JoinHandle<()>, Stopping), std::io::Err
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn queue_urls() {
+        for good in ["https://sqs.eu-west-1.amazonaws.com/111122223333/drift", "http://127.0.0.1:4566/111122223333/drift.fifo"] {
+            assert_eq!(parse_queue_url(good).unwrap(), good);
+        }
+        for bad in
+            ["", "drift", "arn:aws:sqs:eu-west-1:111122223333:drift", "https://sqs.eu-west-1.amazonaws.com/drift", "https:///111122223333/drift"]
+        {
+            assert!(parse_queue_url(bad).unwrap_err().contains("https://sqs."), "{bad}");
+        }
+    }
 
     #[test]
     fn durations() {

@@ -8,6 +8,7 @@ mod claim;
 mod config_map;
 mod context;
 mod drift;
+mod drift_events;
 mod encrypted_queue;
 mod events;
 mod fingerprint;

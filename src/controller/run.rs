@@ -24,10 +24,10 @@ use super::events::Events;
 use super::leader::Leadership;
 use super::pod_identity::PodIdentities;
 use super::wake::{Ears, Triggers, Wake};
-use super::{Failure, Reconciled, access_approval, backoff, drift, encrypted_queue, late_keys, queue_key, tenant, watch};
+use super::{Failure, Reconciled, access_approval, backoff, drift, drift_events, encrypted_queue, late_keys, queue_key, tenant, watch};
 use crate::api::conditions::types;
 use crate::api::labels::OWNED_BY;
-use crate::aws::Accounts;
+use crate::aws::{Accounts, DriftQueue};
 use crate::plan::SearchWindow;
 use crate::telemetry::metrics::{Kind, Metrics, ObjectCounts, Ready, ReconcileResult};
 
@@ -45,6 +45,8 @@ pub struct ControllerSettings {
     pub concurrency: u16,
     /// How often each object is compared with AWS.
     pub check_period: Duration,
+    /// The queue of events, if there is one.
+    pub drift_queue: Option<DriftQueue>,
     /// The EKS cluster whose Pod Identity associations are looked up.
     pub eks_cluster_name: Option<String>,
     /// How long the tags of a key made just before a crash may take to become visible.
@@ -114,6 +116,9 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     tasks.spawn(drift::slow_check(ctx.clone(), settings.check_period));
     let line = ctx.clone();
     tasks.spawn(async move { line.accounts.quotas().call(|subject| line.wake.subject(subject)).await });
+    if let Some(queue) = settings.drift_queue {
+        tasks.spawn(drift_events::consume(ctx.clone(), metrics.clone(), queue));
+    }
     tasks.spawn(late_keys::sweep(ctx.clone(), settings.check_period));
     let controllers = start_controllers(&ctx, &metrics, triggers, settings.concurrency, &shut_down);
     tokio::select! {

@@ -21,7 +21,8 @@ use crate::api::conditions::{self, Finding, merge, summarise, types};
 use crate::api::labels::FINALIZER;
 use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, SensitivityTierStatus, Tenant, TenantStatus};
 use crate::clock;
-use crate::desired::{cost, within_limit};
+use crate::cost::{Money, Prices};
+use crate::desired::within_limit;
 use crate::telemetry::metrics::ReconcileResult;
 
 /// Counts and money are rewritten at most this often.
@@ -134,28 +135,27 @@ fn wake_within_limit(ctx: &Context, tenant: &Tenant, queues: &[&Arc<EncryptedQue
     }
 }
 
-/// Cost in millionths of a dollar.
-fn count(status: &mut TenantStatus, queues: &[&Arc<EncryptedQueue>], keys: &[&Arc<QueueKey>]) -> u64 {
+/// Counts, and the estimated cost.
+fn count(status: &mut TenantStatus, queues: &[&Arc<EncryptedQueue>], keys: &[&Arc<QueueKey>]) -> Money {
     let number = |count: usize| i32::try_from(count).ok();
     let ready = |queue: &&&Arc<EncryptedQueue>| queue.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, types::READY));
     status.queues = number(queues.len());
     status.keys = number(keys.len());
     status.compliant_queues = number(queues.iter().filter(ready).count());
-    let cents = |text: &str| text.replace('.', "").parse::<u64>().ok();
-    let requests: u64 = queues.iter().filter_map(|queue| cents(queue.status.as_ref()?.estimated_monthly_usd.as_ref()?)).sum();
+    let cost = queues.iter().filter_map(|queue| Money::parse(queue.status.as_ref()?.estimated_monthly_usd.as_ref()?)).sum::<Money>();
     // A queue's estimate has its own key in it; shared keys are added.
     let shared = keys.iter().filter(|key| key.spec.queue.is_none()).count() as u64;
-    let micro = requests * 10_000 + cost::micro_usd_a_month(0, true) * shared;
-    status.estimated_monthly_usd = Some(cost::dollars(micro));
-    micro
+    let cost = cost + Prices::embedded().key(0) * shared;
+    status.estimated_monthly_usd = Some(cost.cents());
+    cost
 }
 
-fn conditions_of(tenant: &Tenant, account: &Finding, micro_usd: u64) -> Vec<Finding> {
+fn conditions_of(tenant: &Tenant, account: &Finding, cost: Money) -> Vec<Finding> {
     let mut findings = summarise(std::slice::from_ref(account), &account.message);
     if let Some(budget) = tenant.spec.limits.monthly_kms_usd {
-        let (estimate, limit) = (cost::dollars(micro_usd), u64::try_from(budget).unwrap_or(0) * 1_000_000);
-        let (reason, said) = if micro_usd > limit { (Reason::OverBudget, "over") } else { (Reason::WithinBudget, "within") };
-        let message = format!("estimated ${estimate} a month, {said} spec.limits.monthlyKmsUsd ({budget}); nothing is blocked");
+        let limit = Money::whole(u64::try_from(budget).unwrap_or(0));
+        let (reason, said) = if cost > limit { (Reason::OverBudget, "over") } else { (Reason::WithinBudget, "within") };
+        let message = format!("estimated ${} a month, {said} spec.limits.monthlyKmsUsd ({budget}); nothing is blocked", cost.cents());
         findings.push(Finding::of(types::WITHIN_BUDGET, reason, message));
     }
     findings

@@ -34,6 +34,10 @@ pub(super) enum Dependency {
     Queue(NamespacedName),
     /// Name of a queue in AWS, wherever it lives.
     QueueName(String),
+    /// Id of a key in AWS.
+    KmsKey(String),
+    /// Alias of a key in AWS, wherever it lives.
+    KmsAlias(String),
 }
 
 /// Receivers of the four controllers.
@@ -116,6 +120,21 @@ impl Wake {
     pub(super) fn namesakes(&self, queue: &EncryptedQueue) -> BTreeSet<NamespacedName> {
         let known = self.known();
         claimed_names(queue).into_iter().flat_map(|name| known.queues.dependants(&Dependency::QueueName(name))).collect()
+    }
+
+    /// Objects that a queue of this name in AWS may belong to.
+    pub(super) fn queues_named(&self, name: &str) -> Vec<NamespacedName> {
+        self.known().queues.dependants(&Dependency::QueueName(name.to_owned()))
+    }
+
+    /// QueueKeys that record a key of AWS.
+    pub(super) fn keys_with_id(&self, id: &str) -> Vec<String> {
+        self.known().keys.dependants(&Dependency::KmsKey(id.to_owned()))
+    }
+
+    /// QueueKeys that record an alias.
+    pub(super) fn keys_with_alias(&self, alias: &str) -> Vec<String> {
+        self.known().keys.dependants(&Dependency::KmsAlias(alias.to_owned()))
     }
 
     /// Queues that a dependency touches, and their keys, which collect the queues' grants.
@@ -224,7 +243,7 @@ impl Listener<EncryptedQueue> for Ears {
                 }
                 Dependency::Tier(tier) => wake.tier(tier),
                 Dependency::Tenant(tenant) => wake.tenant(tenant),
-                Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) | Dependency::QueueName(_) => {}
+                _ => {}
             }
         }
         // What somebody edits there is put right.
@@ -261,7 +280,7 @@ impl Listener<EncryptedQueue> for Ears {
                 Dependency::Tier(tier) => wake.tier(tier),
                 // Whoever waited for the name may have it.
                 Dependency::QueueName(_) => wake.dependants(dependency),
-                Dependency::Namespace(_) | Dependency::ServiceAccount(..) | Dependency::Queue(_) => {}
+                _ => {}
             }
         }
     }
@@ -270,16 +289,17 @@ impl Listener<EncryptedQueue> for Ears {
 impl Listener<QueueKey> for Ears {
     fn applied(&mut self, key: &QueueKey) {
         let (wake, name) = (&self.0, key.name_any());
-        let spec = &key.spec;
+        let (spec, status) = (&key.spec, key.status.as_ref());
         let mut dependencies: BTreeSet<_> = [Dependency::Tenant(spec.tenant.clone()), Dependency::Tier(spec.sensitivity_tier.clone())].into();
         dependencies.extend(spec.queue.clone().map(Dependency::Queue));
+        dependencies.extend(status.and_then(|status| status.key_id.clone()).map(Dependency::KmsKey));
+        dependencies.extend(status.and_then(|status| status.alias.clone()).map(Dependency::KmsAlias));
         if wake.known().keys.replace(&name, &dependencies).is_empty() {
             wake.tenant(&spec.tenant);
         }
         if wake.changed("key", name.clone(), &intent(key)) {
             wake.key(&name);
         }
-        let status = key.status.as_ref();
         if wake.changed("record", name.clone(), &status.map(key_record)) {
             wake.key(&name);
         }

@@ -4,7 +4,6 @@
 //! tier's bounds.
 
 mod attributes;
-pub mod cost;
 mod key;
 mod naming;
 mod principals;
@@ -19,6 +18,7 @@ pub use key::{Approval, DesiredKey, DesiredUser, KeptUser, KeyInput, KeyUserInpu
 pub(crate) use naming::dead_letter_name;
 pub use naming::{KeyIdentity, default_queue_name};
 pub use principals::PrincipalRules;
+pub(crate) use principals::{default_key_condition, glob, role_matches};
 pub use queue::{AdoptionRules, DeadLetterEnd, DesiredQueue, QueueInput, QueueSide, Refusal, desired_queue, place_of};
 pub use service_account::ServiceAccountRole;
 pub use siblings::{claimed_names, key_generation, leaves_approval, object_name, unless_taken, within_limit};

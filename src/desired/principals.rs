@@ -127,14 +127,14 @@ impl PrincipalRules {
 }
 
 /// Whether a role's ARN matches a tenant's pattern: `*` matches within one segment of path or name, never across a `/`, and only after `:role/`.
-fn role_matches(pattern: &str, role: &str) -> bool {
+pub(crate) fn role_matches(pattern: &str, role: &str) -> bool {
     let (Some((pattern_head, pattern_tail)), Some((head, tail))) = (pattern.split_once(":role/"), role.split_once(":role/")) else { return false };
     let (patterns, segments): (Vec<&str>, Vec<&str>) = (pattern_tail.split('/').collect(), tail.split('/').collect());
     pattern_head == head && patterns.len() == segments.len() && patterns.iter().zip(&segments).all(|(pattern, segment)| glob(pattern, segment))
 }
 
 /// `*` matches any run of characters, everything else itself.
-pub(super) fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };
@@ -301,7 +301,7 @@ fn service_source(service: &ServiceProducer) -> ServiceSource {
 
 /// The strictest source condition that the service is known to satisfy when it calls KMS: SNS passes its topic's ARN, for S3 the account is the safer of
 /// the two, EventBridge is reported to pass neither.
-fn default_key_condition(service: ServicePrincipal) -> KeySourceCondition {
+pub(crate) fn default_key_condition(service: ServicePrincipal) -> KeySourceCondition {
     match service {
         ServicePrincipal::Sns => KeySourceCondition::SourceArn,
         ServicePrincipal::S3 => KeySourceCondition::SourceAccount,

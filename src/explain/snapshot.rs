@@ -56,7 +56,7 @@ pub struct Explainer<'a> {
 }
 
 impl Snapshot {
-    fn operator_role(&self, tenant: &Tenant) -> Option<RoleArn> {
+    pub(crate) fn operator_role(&self, tenant: &Tenant) -> Option<RoleArn> {
         let assumed = tenant.spec.aws.role_arn.as_deref().and_then(|arn| RoleArn::parse(arn).ok());
         assumed.or_else(|| self.operator_role.clone())
     }

@@ -10,7 +10,8 @@ use crate::api::conditions::{Finding, merge, summarise, types};
 use crate::api::encrypted_queue::{AccessStatus, EncryptedQueueStatus, KeyReference, NextKey, QueueReference};
 use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
-use crate::desired::{DesiredQueue, QueueSide, Violation, cost, owner_tags_match};
+use crate::cost;
+use crate::desired::{DesiredQueue, QueueSide, Violation, owner_tags_match};
 use crate::plan::adoption::with_found_settings;
 use crate::plan::observed::PreviousKeyRecord;
 use crate::plan::queue::applied_sha256;
@@ -148,8 +149,8 @@ impl QueuePass<'_> {
             let (arn, alias) = self.key.map_or((None, None), |key| (key.arn.clone(), key.alias.clone()));
             status.key = Some(KeyReference { name: desired.key_name.clone(), arn, alias });
         }
-        let requests = cost::requests_a_month(&desired.access, desired.data_key_reuse_seconds);
-        status.estimated_monthly_usd = Some(cost::dollars(cost::micro_usd_a_month(requests, desired.key.queue.is_some())));
+        let month = cost::declared_month(&desired.access, desired.data_key_reuse_seconds, desired.key.queue.is_some());
+        status.estimated_monthly_usd = Some(month.cents());
     }
 
     fn findings(&self) -> Vec<Finding> {

@@ -248,7 +248,8 @@ fn prepare(desired: &DesiredQueue, observed: &ObservedQueue) -> Vec<QueueAction>
 }
 
 fn settle(observed: &ObservedQueue, now: Timestamp) -> Vec<QueueAction> {
-    let usable_at = observed.created_at.map(|created| created + SETTLE);
+    // One made later than now was made before the clock was set back.
+    let usable_at = observed.created_at.filter(|created| *created <= now).map(|created| created + SETTLE);
     match usable_at.filter(|at| *at > now) {
         Some(at) => {
             vec![QueueAction::Hold(Hold::until(Reason::WaitingForQueue, "AWS asks for one second between a queue's creation and its use", at))]

@@ -217,7 +217,7 @@ fn beyond(statement: &Statement, expected: &Statement, any_principals: bool) -> 
 }
 
 /// KMS and SQS show a deleted role or user by its unique id (IAM user guide, "Unique identifiers").
-pub(super) fn is_deleted(principal: &str) -> bool {
+pub(crate) fn is_deleted(principal: &str) -> bool {
     let is_id = |rest: &str| rest.len() >= 12 && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     principal.len() <= 128 && ["AROA", "AIDA"].iter().any(|prefix| principal.strip_prefix(prefix).is_some_and(is_id))
 }
@@ -236,7 +236,7 @@ fn describe(statement: &Statement) -> String {
     format!("unknown {} allows {principals} {actions} {when}{other}", name(statement))
 }
 
-fn name(statement: &Statement) -> String {
+pub(crate) fn name(statement: &Statement) -> String {
     format!("statement {}", statement.sid.as_deref().map_or_else(|| "(unnamed)".to_owned(), shown))
 }
 
@@ -254,7 +254,7 @@ fn list<'a>(items: impl IntoIterator<Item = &'a String>) -> String {
 }
 
 /// Text from AWS, fit for a status message: one line, bounded.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.escape_debug().take(300).collect()
 }
 

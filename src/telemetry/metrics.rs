@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::events::{EventMetrics, EventOutcome};
 use crate::aws::{CallCount, CallCounts};
 
 /// From one call to AWS to waiting for many.
@@ -43,6 +44,7 @@ macro_rules! label {
         }
     };
 }
+pub(super) use label;
 
 label! {
     /// Label `kind`.
@@ -108,6 +110,7 @@ struct Inner {
     registry: Registry,
     durations: Family<Reconciles, Histogram, fn() -> Histogram>,
     reconciles: Family<Reconciles, Counter>,
+    events: EventMetrics,
     now: Arc<Now>,
 }
 
@@ -121,8 +124,10 @@ impl Metrics {
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_with_unit("reconcile_duration", "How long reconciling an object took", Unit::Seconds, durations.clone());
         registry.register("reconcile", "Reconciles of an object, by how they ended", reconciles.clone());
+        let events = EventMetrics::default();
+        events.register(&mut registry);
         registry.register_collector(Box::new(now.clone()));
-        Self(Arc::new(Inner { registry, durations, reconciles, now }))
+        Self(Arc::new(Inner { registry, durations, reconciles, events, now }))
     }
 
     /// Counts a reconcile.
@@ -130,6 +135,16 @@ impl Metrics {
         let labels = Reconciles { kind, result };
         self.0.durations.get_or_create(&labels).observe(took.as_secs_f64());
         self.0.reconciles.get_or_create(&labels).inc();
+    }
+
+    /// Counts an event from AWS.
+    pub fn event(&self, outcome: EventOutcome) {
+        self.0.events.event(outcome);
+    }
+
+    /// Counts a failure to read the queue of events.
+    pub fn event_queue_failed(&self) {
+        self.0.events.failed();
     }
 
     /// What tells at each scrape whether this process leads; until then it does not. Only the first call counts.

@@ -1,5 +1,6 @@
 //! What the operator tells about itself: logs, metrics, health.
 
+pub mod events;
 pub mod http;
 pub mod logging;
 pub mod metrics;

@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
-use test_support::{ControlPlane, User, Write};
+use test_support::{Audited, ControlPlane, User};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -58,7 +58,7 @@ async fn create(name: &str, spec: Option<LeaseSpec>) {
     leases().await.create(&PostParams::default(), &Lease { metadata, spec }).await.unwrap();
 }
 
-async fn writes(name: &str) -> Vec<Write> {
+async fn writes(name: &str) -> Vec<Audited> {
     let writes = ControlPlane::shared().await.unwrap().writes().unwrap();
     writes.into_iter().filter(|write| write.resource == "leases" && write.name == name).collect()
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Modules that decide and do nothing.
-const PURE: &[&str] = &["src/api", "src/desired", "src/explain", "src/names.rs", "src/outcome", "src/plan", "src/policy"];
+const PURE: &[&str] =
+    &["src/adopt", "src/api", "src/cost", "src/desired", "src/drift", "src/explain", "src/names.rs", "src/outcome", "src/plan", "src/policy"];
 
 /// What reaches the world outside, or tells the time.
 const IMPURE: &str = r"(?x)

@@ -15,8 +15,9 @@ use test_support::judge::{Parties, inspect};
 use test_support::kubernetes_proxy::KubernetesMatcher;
 use test_support::proxy::{Matcher, Moment as Met, PausePoint, Rule};
 
-use super::plan::{Blow, Fault, Plan};
+use super::plan::{Blow, Fault, Plan, Race};
 use super::points::{Aim, Moment, Place, Point, chronicle, kubernetes, recorded};
+use super::race;
 use super::scenarios::Scenario;
 use super::stage::{OPERATOR, PATIENCE, Servers, Stage, locked};
 use super::state::State;
@@ -51,9 +52,9 @@ pub(crate) struct Ended {
 
 /// How far the disturbances came.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     done: AtomicBool,
-    busy: AtomicBool,
+    pub(super) busy: AtomicBool,
     silent: Mutex<Option<String>>,
 }
 
@@ -110,6 +111,13 @@ async fn played(stage: &Stage, scenario: &Scenario, plan: &Plan, expected: Optio
     };
     stage.proxy.clear_injections();
     stage.kubernetes.clear_injections();
+    let at_rest = if matches!(plan, Plan::Race { race: Race::OtherActor, .. }) {
+        // Nobody told the operator.
+        race::look_at_everything(stage).await;
+        stage.rest(QUIET).await
+    } else {
+        at_rest
+    };
     let points = recorded(&stage.proxy, mark, &stage.kubernetes, number, &stage.namer());
     let (end, as_expected) = end_state(stage, expected).await;
     let report = {
@@ -156,7 +164,7 @@ async fn keep_running(stage: &Stage, exits: &AtomicUsize) {
 }
 
 /// A process that starts while there is no Lease leads at once. Only after a kill: nobody holds it any more.
-async fn free_lease(stage: &Stage) {
+pub(super) async fn free_lease(stage: &Stage) {
     let leases: Api<Lease> = Api::namespaced(stage.client.clone(), "default");
     leases.delete("encrypted-queue-operator", &DeleteParams::default()).await.ok();
 }
@@ -166,18 +174,19 @@ async fn disturb(stage: &Stage, plan: &Plan, progress: &Progress) {
         Plan::Free => return std::future::pending().await,
         Plan::Crashes(blows) => crashes(stage, blows, progress).await,
         Plan::Fault { at, fault, lasting } => fail(stage, at, *fault, *lasting, progress).await,
+        Plan::Race { at, race } => race::run(stage, at, *race, progress).await,
     }
     progress.done.store(true, Ordering::Relaxed);
 }
 
 /// A pause point in each proxy, of which the aim lets one be reached.
-struct Armed {
+pub(super) struct Armed {
     aws: PausePoint,
     kubernetes: PausePoint,
 }
 
 impl Armed {
-    fn at(stage: &Stage, blow: &Blow) -> Self {
+    pub(super) fn at(stage: &Stage, blow: &Blow) -> Self {
         let when = if blow.moment == Moment::BeforeSending { Met::BeforeSending } else { Met::AfterEffect };
         let (aim, namer) = (Aim::new(&blow.place), stage.namer());
         let aimed = aim.clone();
@@ -186,16 +195,16 @@ impl Armed {
         Self { aws, kubernetes }
     }
 
-    async fn reached(&self) {
+    pub(super) async fn reached(&self) {
         tokio::select! { _ = self.aws.reached() => {}, _ = self.kubernetes.reached() => {} }
     }
 
-    fn lose(self) {
+    pub(super) fn lose(self) {
         self.aws.lose();
         self.kubernetes.lose();
     }
 
-    fn release(self) {
+    pub(super) fn release(self) {
         self.aws.release();
         self.kubernetes.release();
     }

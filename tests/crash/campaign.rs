@@ -12,7 +12,7 @@ use similar::TextDiff;
 use tokio::runtime::Runtime;
 
 use super::attempt::{Ended, play};
-use super::plan::{Blow, Fault, Plan};
+use super::plan::{Blow, Fault, Plan, Race};
 use super::points::{Moment, Place, Point};
 use super::results::{Results, Run, directory};
 use super::scenarios::Scenario;
@@ -26,6 +26,8 @@ const AGAIN: usize = 2;
 pub(crate) struct Wanted {
     pub(crate) crashes: bool,
     pub(crate) faults: bool,
+    /// Of each kind and scenario; 0: none.
+    pub(crate) races: u64,
     /// Of each scenario with pairs.
     pub(crate) pairs: u64,
     pub(crate) scenarios: Vec<&'static Scenario>,
@@ -61,7 +63,7 @@ impl Wanted {
         for &scenario in &self.scenarios {
             let texts = points.get(scenario.name).map(Vec::as_slice).unwrap_or_default();
             let points: Vec<Point> = texts.iter().filter_map(|text| text.parse().ok()).collect();
-            let plans = self.crash_plans(scenario, &points).into_iter().chain(self.fault_plans(&points));
+            let plans = self.crash_plans(scenario, &points).into_iter().chain(self.fault_plans(&points)).chain(self.race_plans(scenario, &points));
             jobs.extend(plans.map(|plan| Job { scenario, plan }));
         }
         // Two pairs may have been drawn alike.
@@ -100,6 +102,17 @@ impl Wanted {
             Fault::ALL.into_iter().flat_map(|fault| [plan(fault, false), plan(fault, true)]).collect::<Vec<_>>()
         };
         aws.flat_map(each).collect()
+    }
+}
+
+impl Wanted {
+    fn race_plans(&self, scenario: &Scenario, points: &[Point]) -> Vec<Plan> {
+        let draw = |race: Race, number| {
+            let drawn = drawn(self.seed, &format!("{} {race:?}", scenario.name), number, points.len() as u64);
+            Plan::Race { at: points[usize::try_from(drawn).unwrap_or_default()].clone(), race }
+        };
+        let races = if points.is_empty() { 0 } else { self.races };
+        Race::ALL.into_iter().flat_map(|race| (0..races).map(move |number| draw(race, number))).collect()
     }
 }
 

@@ -8,6 +8,7 @@ mod campaign;
 mod operator;
 mod plan;
 mod points;
+mod race;
 mod results;
 mod scenarios;
 mod stage;
@@ -29,8 +30,14 @@ struct Arguments {
     #[arg(long, conflicts_with = "faults")]
     crashes: bool,
     /// Only faults of AWS
-    #[arg(long)]
+    #[arg(long, conflicts_with = "races")]
     faults: bool,
+    /// Only races: late and lost events, stale lists, edits taken back, other people in AWS, jumps of the clock
+    #[arg(long, conflicts_with = "crashes")]
+    races: bool,
+    /// Moments at which each kind of race is played in each scenario
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    race_points: u64,
     /// Only scenarios whose name contains this; may be repeated
     #[arg(long, value_name = "TEXT")]
     scenario: Vec<String>,
@@ -91,8 +98,9 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         vec![job]
     } else {
         let wanted = Wanted {
-            crashes: !arguments.faults,
-            faults: !arguments.crashes,
+            crashes: !arguments.faults && !arguments.races,
+            faults: !arguments.crashes && !arguments.races,
+            races: if arguments.crashes || arguments.faults { 0 } else { arguments.race_points },
             pairs: arguments.pairs,
             scenarios,
             sample: arguments.sample,

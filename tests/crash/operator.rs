@@ -1,5 +1,6 @@
 //! The operator's process: started, killed, started again.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,21 +15,23 @@ use test_support::proxy::Proxy;
 use super::results::directory;
 use super::stage::{OPERATOR, SPEED, locked};
 
-/// The operator's time begins so long before the real one: AWS and the API server date what they make by theirs, and nothing that is made should be older
-/// than the wish for it.
-const BEHIND: u128 = 3_600_000;
+/// The operator's time begins so long before the real one, jumps of an hour included: AWS and the API server date what they make by theirs, and nothing
+/// that is made should be older than the wish for it.
+const BEHIND: i64 = 10_800_000;
 
 /// Builds the operator with its test clock, and keeps a copy that no later build replaces.
 fn build() -> &'static (PathBuf, String) {
     static BINARY: OnceLock<(PathBuf, String)> = OnceLock::new();
     BINARY.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--quiet", "--locked", "--features", "test-clock", "--bin", "encrypted-queue-test-clock"]).current_dir(root);
-        assert!(command.status().expect("cargo runs").success(), "the operator does not build");
         // Beside the profile's directory of test programs, where this one is.
         let own = std::env::current_exe().expect("this program");
-        let built = own.parent().and_then(Path::parent).expect("a profile's directory").join("encrypted-queue-test-clock");
+        let profile = own.parent().and_then(Path::parent).expect("a profile's directory");
+        let name = profile.file_name().and_then(OsStr::to_str).filter(|name| *name != "debug").unwrap_or("dev");
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "--locked", "--profile", name, "--features", "test-clock", "--bin", "encrypted-queue-test-clock"]);
+        assert!(command.current_dir(root).status().expect("cargo runs").success(), "the operator does not build");
+        let built = profile.join("encrypted-queue-test-clock");
         let digest = hex::encode(Sha256::digest(std::fs::read(&built).expect("the operator's program")));
         let copy = directory().join(format!("operator-{}", &digest[..12]));
         std::fs::create_dir_all(directory()).expect("a directory");
@@ -55,9 +58,26 @@ fn group() -> i32 {
     i32::try_from(locked(leader).id()).expect("a process id")
 }
 
+fn clock_file(directory: &Path) -> PathBuf {
+    directory.join("clock")
+}
+
+/// Whole at each moment: the operator reads it at any.
+fn set_clock(directory: &Path, (real, shown): (i64, i64)) {
+    let next = directory.join("clock.next");
+    std::fs::write(&next, format!("{real} {shown} {SPEED}\n")).expect("a clock");
+    std::fs::rename(next, clock_file(directory)).expect("the clock is set");
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis().try_into().expect("not that late")
+}
+
 pub(crate) struct Operator {
     directory: PathBuf,
     arguments: Vec<(String, String)>,
+    /// The operator's time at a real one, both in milliseconds since 1970.
+    clock: Mutex<(i64, i64)>,
     child: Mutex<Option<Child>>,
     /// Where the log of the process that was started last begins.
     begun: Mutex<usize>,
@@ -72,10 +92,10 @@ impl Drop for Operator {
 impl Operator {
     pub(crate) fn new(directory: PathBuf, kubernetes: &KubernetesProxy, proxy: &Proxy, worker: usize, time_out: &str) -> Self {
         std::fs::create_dir_all(&directory).expect("a directory");
-        let (kubeconfig, clock) = (directory.join("kubeconfig"), directory.join("clock"));
+        let (kubeconfig, clock) = (directory.join("kubeconfig"), clock_file(&directory));
         std::fs::write(&kubeconfig, kubernetes.kubeconfig()).expect("a kubeconfig");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-        std::fs::write(&clock, format!("{now} {} {SPEED}\n", now - BEHIND)).expect("a clock");
+        let course = (now(), now() - BEHIND);
+        set_clock(&directory, course);
         let _ = File::create(directory.join("log"));
         let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let arguments = vec![
@@ -99,7 +119,16 @@ impl Operator {
             of("ENCRYPTED_QUEUE_AWS_TIMEOUT", time_out),
             of("RUST_LOG", "info,encrypted_queue=debug"),
         ];
-        Self { directory, arguments, child: Mutex::new(None), begun: Mutex::new(0) }
+        Self { directory, arguments, clock: Mutex::new(course), child: Mutex::new(None), begun: Mutex::new(0) }
+    }
+
+    /// Lets the operator's clock jump by so many milliseconds.
+    pub(crate) fn jump(&self, by: i64) {
+        let mut clock = locked(&self.clock);
+        let (real, shown) = *clock;
+        let now = now();
+        *clock = (now, shown + (now - real) * i64::from(SPEED) + by);
+        set_clock(&self.directory, *clock);
     }
 
     pub(crate) fn start(&self) {

@@ -49,6 +49,31 @@ impl Fault {
     }
 }
 
+/// Something that overtakes the operator, or that it sees too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Race {
+    /// All that the API server tells of changes comes late.
+    LateEvents,
+    /// What it tells for a while is lost with the connection; it comes when the connection is made anew.
+    LostEvents,
+    /// The operator is killed, and its successor's lists are as old as the scenario.
+    StaleLists,
+    /// Every declaration is changed and changed back.
+    EditAndBack,
+    /// Somebody changes queues and keys in AWS.
+    OtherActor,
+    /// The operator's clock jumps an hour forward.
+    ClockForward,
+    /// It jumps an hour back, and a while later forward again.
+    ClockBack,
+}
+
+impl Race {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::LateEvents, Self::LostEvents, Self::StaleLists, Self::EditAndBack, Self::OtherActor, Self::ClockForward, Self::ClockBack];
+    const NAMES: [&str; 7] = ["late-events", "lost-events", "stale-lists", "edit-and-back", "other-actor", "clock-forward", "clock-back"];
+}
+
 /// What is done to a run.
 #[derive(Clone, Debug)]
 pub(crate) enum Plan {
@@ -58,6 +83,8 @@ pub(crate) enum Plan {
     Crashes(Vec<Blow>),
     /// AWS fails at this call, or from it on for a while.
     Fault { at: Point, fault: Fault, lasting: bool },
+    /// Something happens while this call is held.
+    Race { at: Point, race: Race },
 }
 
 impl Plan {
@@ -78,6 +105,7 @@ impl fmt::Display for Plan {
             Self::Fault { at, fault, lasting } => {
                 write!(formatter, "fault | {at} | {} | {}", Fault::NAMES[*fault as usize], if *lasting { "lasting" } else { "once" })
             }
+            Self::Race { at, race } => write!(formatter, "race | {at} | {}", Race::NAMES[*race as usize]),
         }
     }
 }
@@ -102,6 +130,10 @@ impl FromStr for Plan {
             ["fault", at, fault, times] => {
                 let number = Fault::NAMES.iter().position(|name| name == fault).ok_or_else(|| format!("no fault: {fault}"))?;
                 Ok(Self::Fault { at: at.parse()?, fault: Fault::ALL[number], lasting: *times == "lasting" })
+            }
+            ["race", at, race] => {
+                let number = Race::NAMES.iter().position(|name| name == race).ok_or_else(|| format!("no race: {race}"))?;
+                Ok(Self::Race { at: at.parse()?, race: Race::ALL[number] })
             }
             _ => Err(format!("no plan: {text}")),
         }

@@ -219,7 +219,16 @@ impl Stage {
         self.note(at, &serde_json::to_value(changed).expect("serialises"));
     }
 
-    fn object(&self, kind: &str, name: &str) -> (Api<DynamicObject>, String) {
+    /// The same of an object that may have ended.
+    pub(crate) async fn try_change(&self, kind: &str, name: &str, change: Value) {
+        let (api, name) = self.object(kind, name);
+        let at = self.proxy.elapsed();
+        if let Ok(changed) = api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await {
+            self.note(at, &serde_json::to_value(changed).expect("serialises"));
+        }
+    }
+
+    pub(crate) fn object(&self, kind: &str, name: &str) -> (Api<DynamicObject>, String) {
         let (namespace, name) = name.split_once('/').map_or((None, name), |(namespace, name)| (Some(namespace), name));
         let object = json!({"apiVersion": "encryptedqueue.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": namespace}});
         api_for(&self.client, &object)

@@ -17,10 +17,10 @@ use serde_json::{Map, Value, json};
 use super::stage::Stage;
 
 /// Accounts and Regions of the example tenants.
-const PLACES: [(&str, &str); 2] = [("123456789012", "eu-west-1"), ("210987654321", "eu-central-1")];
+pub(super) const PLACES: [(&str, &str); 2] = [("123456789012", "eu-west-1"), ("210987654321", "eu-central-1")];
 const KINDS: [&str; 5] = ["EncryptedQueue", "QueueKey", "Tenant", "SensitivityTier", "AccessApproval"];
-const CLUSTER: (&str, &str) = ("encryptedqueue.dev/cluster", "crash");
-const RELEASED: &str = "encryptedqueue.dev/released";
+pub(super) const CLUSTER: (&str, &str) = ("encryptedqueue.dev/cluster", "crash");
+pub(super) const RELEASED: &str = "encryptedqueue.dev/released";
 const OBJECT: &str = "encryptedqueue.dev/object";
 
 /// The end of a run.
@@ -169,10 +169,18 @@ fn object(mut object: Value) -> Value {
         for name in ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation"] {
             metadata.remove(name);
         }
+        if metadata.get("annotations").is_some_and(|annotations| annotations.as_object().is_some_and(Map::is_empty)) {
+            metadata.remove("annotations");
+        }
     }
     // Only who made a queue knows since when it is there.
     if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+        if let Some(observed) = status.get_mut("observedGeneration") {
+            *observed = json!(if *observed == generation { "current" } else { "older" });
+        }
         status.remove("createdAt");
+        // Some runs ask for it.
+        status.remove("checkedNow");
         // Told by whoever narrowed access, and only for a while.
         if let Some(access) = status.get_mut("access").and_then(Value::as_object_mut) {
             access.remove("cachedDataKeysUntil");

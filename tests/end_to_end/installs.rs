@@ -52,7 +52,7 @@ async fn a_tenant_belongs_to_one_install_until_that_lets_it_go_or_ends() {
     world.start_operator(&install("one", "shard=a"));
     world.start_another(&install("two", "shard in (b)"));
     declare(&world, "nobodys", "c").await;
-    for (name, shard, controller) in [("acme", "a", "default/one"), ("globex", "b", "default/two")] {
+    for (name, shard, controller) in [("acme", "a", "encrypted-queue-operator/one"), ("globex", "b", "encrypted-queue-operator/two")] {
         declare(&world, name, shard).await;
         world.until_ready(NAMESPACE, name).await;
         until_controller(&world, name, controller).await;
@@ -62,7 +62,7 @@ async fn a_tenant_belongs_to_one_install_until_that_lets_it_go_or_ends() {
     // Labels move it to the other install, and nothing changes in AWS.
     let mark = world.proxy.mark();
     world.change_tenant("acme", json!({"metadata": {"labels": {"shard": "b"}}})).await;
-    until_controller(&world, "acme", "default/two").await;
+    until_controller(&world, "acme", "encrypted-queue-operator/two").await;
     assert!(world.proxy.writes_since(mark).is_empty());
     edit(&world, "acme", 45).await;
 
@@ -71,14 +71,16 @@ async fn a_tenant_belongs_to_one_install_until_that_lets_it_go_or_ends() {
     world
         .until("the other says whose it is", async || {
             let events = world.events("default", "globex").await;
-            events.iter().any(|(reason, note)| reason == "ForeignController" && note.contains("default/two") && note.contains("default/three"))
+            events.iter().any(|(reason, note)| {
+                reason == "ForeignController" && note.contains("encrypted-queue-operator/two") && note.contains("encrypted-queue-operator/three")
+            })
         })
         .await;
-    until_controller(&world, "nobodys", "default/three").await;
-    until_controller(&world, "globex", "default/two").await;
+    until_controller(&world, "nobodys", "encrypted-queue-operator/three").await;
+    until_controller(&world, "globex", "encrypted-queue-operator/two").await;
     world.stop_another();
     for name in ["acme", "globex"] {
-        until_controller(&world, name, "default/three").await;
+        until_controller(&world, name, "encrypted-queue-operator/three").await;
     }
     edit(&world, "globex", 46).await;
     world.until_ready(NAMESPACE, "nobodys").await;

@@ -6,6 +6,7 @@ mod adoption;
 mod approval;
 mod bad_input;
 mod deleted;
+mod drift_events;
 mod installs;
 mod life;
 mod migration;

@@ -1,7 +1,9 @@
 //! A world of its own for each test: API server, AWS emulator, recording proxy, and the real binary between them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -10,12 +12,16 @@ use encrypted_queue::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use encrypted_queue::commands::crds;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{GroupVersionKind, TypeMeta};
 use kube::discovery::ApiResource;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
+use test_support::chart::{NAMESPACE, RELEASE, operator_rights, service_account_kubeconfig};
 use test_support::proxy::Proxy;
 use test_support::{ControlPlane, Moto, Server, User};
 
+#[path = "least_privilege.rs"]
+mod least_privilege;
 #[path = "witness.rs"]
 mod witness;
 use witness::Witness;
@@ -30,8 +36,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) proxy: Proxy,
     pub(crate) control_plane: ControlPlane,
-    /// Who the operator is in Kubernetes.
-    pub(crate) operator_user: User,
+    /// Kubeconfigs of the chart's releases.
+    installed: Mutex<BTreeMap<String, String>>,
     operator: Option<Server>,
     /// More of them.
     others: Vec<Server>,
@@ -48,6 +54,7 @@ impl Drop for World {
         let Some(witness) = self.witness.take().filter(|_| !std::thread::panicking()) else { return };
         let report = witness.judge(&self.proxy);
         assert!(report.violations.is_empty(), "{} of {} writes:\n{}", report.violations.len(), report.writes, report.violations.join("\n"));
+        least_privilege::judge(&self.proxy.ledger(), &self.control_plane.audited().expect("the audit log is read"));
     }
 }
 
@@ -59,7 +66,7 @@ impl World {
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
         let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
-        let world = Self { client, proxy, control_plane, operator_user: User::Admin, operator: None, others: Vec::new(), witness, _moto: moto };
+        let world = Self { client, proxy, control_plane, installed: Mutex::default(), operator: None, others: Vec::new(), witness, _moto: moto };
         for definition in crds::all() {
             world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
         }
@@ -103,9 +110,11 @@ impl World {
     fn launch(&self, more: &[&str]) -> Server {
         let directory = Server::directory("operator").expect("a directory");
         let kubeconfig = directory.path().join("kubeconfig");
-        let current = |user: User| format!("\"current-context\": \"{}\"", user.name());
-        let of_operator = self.control_plane.kubeconfig().replace(&current(User::Admin), &current(self.operator_user));
-        std::fs::write(&kubeconfig, of_operator).expect("a kubeconfig");
+        // Each install of the chart has a name, a lease and a ServiceAccount of its own.
+        let release = more.iter().skip_while(|argument| **argument != "--lease-name").nth(1).unwrap_or(&RELEASE);
+        let mut installed = self.installed.lock().expect("nobody panicked");
+        let of_release = installed.entry((*release).to_owned()).or_insert_with(|| as_installed(self.control_plane.kubeconfig(), release));
+        std::fs::write(&kubeconfig, of_release).expect("a kubeconfig");
         let mut arguments: Vec<OsString> = [
             format!("KUBECONFIG={}", kubeconfig.display()),
             format!("AWS_ENDPOINT_URL={}", self.proxy.endpoint()),
@@ -174,14 +183,7 @@ impl World {
 
     /// Applies one object.
     pub(crate) async fn apply_object(&self, value: &serde_json::Value) {
-        let types: TypeMeta = serde_json::from_value(value.clone()).expect("types");
-        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).expect("a kind"));
-        let name = value["metadata"]["name"].as_str().expect("a name");
-        let api: Api<DynamicObject> = match value["metadata"]["namespace"].as_str() {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
-        };
-        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(value)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        apply_object(&self.client, value).await;
     }
 
     /// Merges a change into an object.
@@ -305,6 +307,35 @@ impl World {
         let answer = sqs.get_queue_attributes().queue_url(url).attribute_names(all).send().await.expect("attributes");
         answer.attributes.unwrap_or_default().into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect()
     }
+}
+
+/// Gives a release of the chart its rights, and makes a kubeconfig with the token of its ServiceAccount. On a thread of its own, since tests start
+/// operators from within their runtime.
+fn as_installed(kubeconfig: &str, release: &str) -> String {
+    let install = async {
+        let (own, options) = (Kubeconfig::from_yaml(kubeconfig).expect("YAML"), KubeConfigOptions::default());
+        let client = Client::try_from(Config::from_custom_kubeconfig(own, &options).await.expect("a configuration")).expect("a client");
+        let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        apply_object(&client, &namespace).await;
+        for object in operator_rights(release).expect("helm").split("\n---").map(|document| serde_saphyr::from_str(document).expect("YAML")) {
+            apply_object(&client, &object).await;
+        }
+        service_account_kubeconfig(client, kubeconfig, release).await.expect("a token")
+    };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    std::thread::scope(|scope| scope.spawn(|| runtime().block_on(install)).join().expect("installed"))
+}
+
+/// Applies one object as `kubectl apply --server-side` does.
+async fn apply_object(client: &Client, value: &serde_json::Value) {
+    let types: TypeMeta = serde_json::from_value(value.clone()).expect("types");
+    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).expect("a kind"));
+    let name = value["metadata"]["name"].as_str().expect("a name");
+    let api: Api<DynamicObject> = match value["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(value)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
 /// The name of an object, for messages.

@@ -40,7 +40,7 @@ pub(super) async fn one(client: &Client, name: &NamespacedName, operator_role: O
 }
 
 /// What bears upon all queues of the cluster, or of a namespace.
-pub(super) async fn all(client: &Client, namespace: Option<&str>, operator_role: Option<RoleArn>) -> Result<Snapshot, Error> {
+pub(in crate::commands) async fn all(client: &Client, namespace: Option<&str>, operator_role: Option<RoleArn>) -> Result<Snapshot, Error> {
     let everywhere = Api::<EncryptedQueue>::all(client.clone()).list(&ListParams::default()).await;
     let (list, incomplete) = match namespace {
         // Queues of other namespaces may share a key with these, and count towards the tenants' limits.

@@ -183,6 +183,13 @@ impl Manifests {
         queues
     }
 
+    /// The manifests as all there is, and the queues to plan.
+    pub fn alone(&self, now: Timestamp) -> (Snapshot, BTreeSet<NamespacedName>) {
+        let mut snapshot = Snapshot { queues: self.lay_over_queues(BTreeMap::new(), now), ..Snapshot::default() };
+        let queues = self.lay_over(&mut snapshot);
+        (snapshot, queues)
+    }
+
     /// Lays everything else over the cluster's; returns the queues to plan.
     pub fn lay_over(&self, snapshot: &mut Snapshot) -> BTreeSet<NamespacedName> {
         snapshot.tenants.extend(self.tenants.clone());

@@ -108,7 +108,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::from(report.exit_code()))
 }
 
-fn write(text: &str) -> io::Result<()> {
+/// Writes an answer to standard output.
+pub(super) fn write(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -188,8 +189,7 @@ async fn ask(
 
 /// The plan of manifests that are all there is.
 pub fn offline(manifests: &Manifests, operator_role: Option<&RoleArn>, cluster_id: Option<&str>, now: Timestamp) -> PlanReport {
-    let mut snapshot = Snapshot { queues: manifests.lay_over_queues(BTreeMap::new(), now), ..Snapshot::default() };
-    let queues = manifests.lay_over(&mut snapshot);
+    let (snapshot, queues) = manifests.alone(now);
     let mut notes = vec!["neither the cluster nor AWS was asked: all that the manifests do not hold is taken to be absent".to_owned()];
     let mut operator_roles = BTreeMap::new();
     for (name, tenant) in planned_tenants(&snapshot, &queues) {

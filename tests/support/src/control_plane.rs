@@ -22,8 +22,9 @@ const SCRIPT: &str = "tools/build-control-plane.sh";
 /// Nothing reserves a port between finding it free and the server's listening, so a server that lost the race starts again.
 const ATTEMPTS: usize = 3;
 
-/// Writes only, and none of the API server's own.
+/// What ServiceAccounts ask, and writes of all others but the API server itself.
 const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+  {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
   {"level": "None", "verbs": ["get", "list", "watch"]},
   {"level": "None", "users": ["system:apiserver"]},
   {"level": "Metadata"}
@@ -60,9 +61,9 @@ impl User {
     }
 }
 
-/// A write that the API server answered, from its audit log.
+/// A request that the API server answered, from its audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
+pub struct Audited {
     /// Who asked.
     pub user: String,
     /// `create`, `update`, `patch`, `delete` …
@@ -79,6 +80,8 @@ pub struct Write {
     pub name: String,
     /// The HTTP status of the answer.
     pub status: u16,
+    /// Whether RBAC refused it.
+    pub forbidden: bool,
 }
 
 /// A running control plane, with RBAC and without controllers: nothing makes ServiceAccount tokens, and neither garbage collection nor the deletion of
@@ -145,13 +148,18 @@ impl ControlPlane {
         client(&self.kubeconfig, user).await
     }
 
-    /// The writes answered so far, oldest first, refused ones included.
-    pub fn writes(&self) -> Result<Vec<Write>, Error> {
+    /// The requests answered so far, oldest first, refused ones included: everything that ServiceAccounts ask, and what others write.
+    pub fn audited(&self) -> Result<Vec<Audited>, Error> {
         let path = self.api_server.path().join("audit.log");
         let text = std::fs::read_to_string(&path).map_err(Error::io("audit log"))?;
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
         let events = complete.lines().map(serde_json::from_str::<AuditEvent>);
-        events.map(|event| event.map(Write::from).map_err(|error| Error::io("audit log")(error.into()))).collect()
+        events.map(|event| event.map(Audited::from).map_err(|error| Error::io("audit log")(error.into()))).collect()
+    }
+
+    /// The writes among them.
+    pub fn writes(&self) -> Result<Vec<Audited>, Error> {
+        Ok(self.audited()?.into_iter().filter(|request| !["get", "list", "watch"].contains(&request.verb.as_str())).collect())
     }
 }
 
@@ -293,6 +301,8 @@ struct AuditEvent {
     object_ref: AuditObject,
     #[serde(default)]
     response_status: AuditStatus,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -316,10 +326,11 @@ struct AuditStatus {
     code: u16,
 }
 
-impl From<AuditEvent> for Write {
+impl From<AuditEvent> for Audited {
     fn from(event: AuditEvent) -> Self {
-        let AuditEvent { verb, user, object_ref, response_status } = event;
+        let AuditEvent { verb, user, object_ref, response_status, annotations } = event;
+        let forbidden = annotations.get("authorization.k8s.io/decision").is_some_and(|decision| decision == "forbid");
         let AuditObject { api_group, resource, subresource, namespace, name } = object_ref;
-        Self { user: user.username, verb, group: api_group, resource, subresource, namespace, name, status: response_status.code }
+        Self { user: user.username, verb, group: api_group, resource, subresource, namespace, name, status: response_status.code, forbidden }
     }
 }

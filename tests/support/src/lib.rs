@@ -8,8 +8,9 @@
 //!
 //! Between the operator and them stand two recording proxies: [`proxy`] before the emulator, [`kubernetes_proxy`] before the API server.
 //!
-//! [`judge`] decides by AWS's own rules who can do what.
+//! [`judge`] decides by AWS's own rules who can do what. [`trail`] tells of calls as CloudTrail does.
 
+pub mod chart;
 mod control_plane;
 pub mod http;
 pub mod judge;
@@ -17,8 +18,9 @@ pub mod kubernetes_proxy;
 mod moto;
 mod process;
 pub mod proxy;
+pub mod trail;
 
-pub use control_plane::{ControlPlane, User, Write};
+pub use control_plane::{Audited, ControlPlane, User};
 pub use moto::Moto;
 pub use process::Server;
 

@@ -129,3 +129,13 @@ fn drift_that_nothing_told_of_waits_for_a_check() {
     assert_eq!(world.settle(&scene).names(), [""; 0]);
     assert_eq!(world.check(&scene).names(), ["ReadQueues", "ForgetApplied", "SetQueueAttributes", "ReadKey"]);
 }
+
+/// By a clock that was set back the queue is made in the future.
+#[test]
+fn a_clock_that_was_set_back_holds_nobody_up() {
+    let (mut world, scene) = orders();
+    world.now -= jiff::SignedDuration::from_hours(1);
+    let run = world.settle(&scene);
+    assert_eq!((run.writes(), run.held()), (Vec::new(), Vec::new()));
+    world.assert_rest(&scene);
+}

@@ -11,6 +11,7 @@ pub mod declared;
 pub mod evaluator;
 mod inspector;
 pub mod probes;
+pub mod rights;
 pub mod state;
 #[cfg(test)]
 mod tests;

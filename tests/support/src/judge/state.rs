@@ -50,7 +50,7 @@ pub enum Touched {
 }
 
 /// The partition of a Region.
-fn partition(region: &str) -> &'static str {
+pub(super) fn partition(region: &str) -> &'static str {
     match region {
         region if region.starts_with("cn-") => "aws-cn",
         region if region.starts_with("us-gov-") => "aws-us-gov",
@@ -67,7 +67,7 @@ fn policy(text: Option<&str>) -> Value {
 }
 
 /// Tags as SQS writes them, an object, or as KMS does, a list.
-fn tags(value: &Value) -> BTreeMap<String, String> {
+pub(super) fn tags(value: &Value) -> BTreeMap<String, String> {
     if let Value::Object(tags) = value {
         return tags.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
     }

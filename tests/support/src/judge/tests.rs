@@ -33,6 +33,7 @@ fn call(access_key: &str, name: &str, request: Value, response: Value) -> Call {
         status: 200,
         response,
         error: None,
+        request_id: None,
         outcome: Outcome::Forwarded,
         took_effect: true,
     }

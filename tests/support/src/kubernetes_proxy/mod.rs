@@ -115,6 +115,11 @@ impl KubernetesProxy {
         self.shared.watches.arm(rule);
     }
 
+    /// Ends all watches at once, as a lost connection does: clients watch again from what they saw last.
+    pub fn break_watches(&self) {
+        self.shared.watches.broken.notify_waiters();
+    }
+
     /// What every list that was asked for before would answer now, for [`KubernetesProxy::answer_lists_from`].
     pub async fn snapshot(&self) -> io::Result<Snapshot> {
         let mut answers = HashMap::new();

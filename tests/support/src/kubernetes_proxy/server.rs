@@ -224,7 +224,11 @@ impl Lines {
     /// The next line that is to be told, at its time.
     async fn told(&mut self) -> Option<Vec<u8>> {
         loop {
-            let line = self.line().await?;
+            let shared = Arc::clone(&self.shared);
+            let line = tokio::select! {
+                line = self.line() => line?,
+                () = shared.watches.broken.notified() => return None,
+            };
             match self.shared.watches.meets(&self.resource, &line) {
                 None => return Some(line),
                 Some(EventEffect::Delay(time)) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 /// What happens to an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(super) struct Watches {
     answers: Mutex<HashMap<String, Bytes>>,
     /// Resource → how often the kept answers are given instead of the server's.
     old: Mutex<Option<Old>>,
+    /// Ends all watches.
+    pub broken: Notify,
 }
 
 struct Old {

@@ -51,6 +51,11 @@ impl Answer {
         Self { status, headers, body: Bytes::from(body.to_string()) }
     }
 
+    /// AWS's id of the request.
+    pub fn request_id(&self) -> Option<String> {
+        self.headers.get("x-amzn-requestid")?.to_str().ok().map(str::to_owned)
+    }
+
     /// An error in the words and form of the service called.
     pub fn error(request: &Request, status: u16, code: &str, message: &str) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -53,6 +53,8 @@ pub struct Call {
     pub response: Value,
     /// Error code sent back.
     pub error: Option<String>,
+    /// AWS's id of the request, as the answer told it.
+    pub request_id: Option<String>,
     /// What became of it.
     pub outcome: Outcome,
     /// Whether the emulator carried it out, whatever the caller was told.

@@ -71,9 +71,9 @@ async fn handle(shared: Arc<Shared>, mut request: Request) -> End {
     let end = journey.run(&mut request, &met).await;
     let asked = std::mem::take(&mut journey.asked);
     let (outcome, took_effect) = (journey.outcome, journey.took_effect);
-    let (status, response, error) = match &end {
-        End::Answer(answer) => (answer.status.as_u16(), answer.value(), answer.error_code()),
-        End::Dropped | End::Silence => (0, Value::Null, None),
+    let (status, response, error, request_id) = match &end {
+        End::Answer(answer) => (answer.status.as_u16(), answer.value(), answer.error_code(), answer.request_id()),
+        End::Dropped | End::Silence => (0, Value::Null, None, None),
     };
     shared.ledger.record(Call {
         seq: request.seq,
@@ -89,6 +89,7 @@ async fn handle(shared: Arc<Shared>, mut request: Request) -> End {
         status,
         response,
         error,
+        request_id,
         outcome,
         took_effect,
     });

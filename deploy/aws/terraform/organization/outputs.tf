@@ -1,0 +1,4 @@
+output "policy_id" {
+  description = "Id of the service control policy."
+  value       = aws_organizations_policy.operator.id
+}

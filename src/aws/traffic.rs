@@ -1,0 +1,88 @@
+//! CloudWatch: how many messages queues had.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
+use aws_smithy_types::DateTime;
+use jiff::Timestamp;
+
+use super::accounts::{AccountKey, Accounts};
+use super::calls::LimitsDoNotHeal;
+use super::error::AwsError;
+use crate::cost::{Messages, Traffic};
+
+const OPERATION: &str = "cloudwatch:GetMetricData";
+/// Length of the spans that are asked for.
+const SPAN_SECONDS: i32 = 3600;
+/// What one call may ask for (CloudWatch API reference, GetMetricData).
+const MOST_QUERIES: usize = 500;
+const MOST_POINTS: usize = 100_800;
+/// Of each queue.
+const METRICS: [&str; 2] = ["NumberOfMessagesSent", "NumberOfMessagesReceived"];
+
+/// CloudWatch's counts of one account and Region.
+#[derive(Clone, Debug)]
+pub struct MessageCounts(aws_sdk_cloudwatch::Client);
+
+impl Accounts {
+    /// How many messages the queues of an account and Region had.
+    pub async fn message_counts(&self, key: &AccountKey) -> Result<MessageCounts, AwsError> {
+        let (config, recorder) = self.configuration(key).await?;
+        let config = aws_sdk_cloudwatch::config::Builder::from(&config).interceptor(recorder).retry_classifier(LimitsDoNotHeal);
+        Ok(MessageCounts(aws_sdk_cloudwatch::Client::from_conf(config.build())))
+    }
+}
+
+impl MessageCounts {
+    /// Traffic of each of these queues in the last `hours` full hours before `now`; a queue that CloudWatch knows nothing of had none:
+    /// `cloudwatch:GetMetricData`.
+    pub async fn of(&self, queues: &[String], hours: usize, now: Timestamp) -> Result<BTreeMap<String, Traffic>, AwsError> {
+        let span = i64::from(SPAN_SECONDS);
+        let end = now.as_second().div_euclid(span) * span;
+        let start = end - span * i64::try_from(hours).unwrap_or(0);
+        let idle = Traffic { span_seconds: span.unsigned_abs(), spans: vec![Messages::default(); hours] };
+        let mut traffic: BTreeMap<String, Traffic> = queues.iter().map(|queue| (queue.clone(), idle.clone())).collect();
+        let at_once = MOST_QUERIES.min(MOST_POINTS / hours.max(1)).max(METRICS.len()) / METRICS.len();
+        for queues in queues.chunks(at_once) {
+            let queries: Vec<_> =
+                queues.iter().enumerate().flat_map(|(index, queue)| (0..METRICS.len()).map(move |metric| query(index, metric, queue))).collect();
+            let call = self.0.get_metric_data().start_time(DateTime::from_secs(start)).end_time(DateTime::from_secs(end));
+            let mut pages = call.set_metric_data_queries(Some(queries)).into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
+                for result in page.metric_data_results() {
+                    let Some((queue, metric)) = result.id().and_then(|id| named(id, queues)) else { continue };
+                    let Some(known) = traffic.get_mut(queue) else { continue };
+                    for (at, value) in result.timestamps().iter().zip(result.values()) {
+                        let span = usize::try_from((at.secs() - start) / span).ok().and_then(|span| known.spans.get_mut(span));
+                        span.into_iter().for_each(|span| *count(span, metric) += whole(*value));
+                    }
+                }
+            }
+        }
+        Ok(traffic)
+    }
+}
+
+fn count(messages: &mut Messages, metric: usize) -> &mut u64 {
+    if metric == 0 { &mut messages.sent } else { &mut messages.received }
+}
+
+/// CloudWatch tells counts as floats.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(value: f64) -> u64 {
+    value.max(0.0).round() as u64
+}
+
+/// Ids begin with a small letter.
+fn query(index: usize, metric: usize, queue: &str) -> MetricDataQuery {
+    let dimension = Dimension::builder().name("QueueName").value(queue).build();
+    let named = Metric::builder().namespace("AWS/SQS").metric_name(METRICS[metric]).dimensions(dimension).build();
+    let statistic = MetricStat::builder().metric(named).period(SPAN_SECONDS).stat("Sum").build();
+    MetricDataQuery::builder().id(format!("q{index}_{metric}")).metric_stat(statistic).return_data(true).build()
+}
+
+fn named<'a>(id: &str, queues: &'a [String]) -> Option<(&'a String, usize)> {
+    let (index, metric) = id.strip_prefix('q')?.split_once('_')?;
+    Some((queues.get(index.parse::<usize>().ok()?)?, metric.parse().ok()?))
+}
