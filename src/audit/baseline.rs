@@ -159,7 +159,7 @@ mod tests {
             ("arn:aws:sqs:eu-west-1:123456789012:legacy-*", "legacy", "b.yaml:4:13: accepted[0].resource: expected the ARN"),
             ("2027-01-31", "soon", "b.yaml:5:10: accepted[0].until: expected a day"),
             ("moves in January", "''", "b.yaml:6:11: accepted[0].reason: say why"),
-            ("  reason: moves in January\n", "", "b.yaml:3:"),
+            ("  reason: moves in January\n", "", "b.yaml:5:"),
             ("reason:", "because:", "b.yaml:6:"),
             ("accepted:", "accept:", "b.yaml:2:"),
         ] {

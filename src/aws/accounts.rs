@@ -102,8 +102,8 @@ pub struct Accounts {
     settings: Settings,
     base: SdkConfig,
     counts: Arc<CallCounts>,
-    quotas: SharedQuotas,
     own_requests: OwnRequests,
+    quotas: SharedQuotas,
     sessions: Mutex<HashMap<Way, Arc<Session>>>,
     clients: Mutex<HashMap<AccountKey, Arc<Clients>>>,
 }
@@ -138,25 +138,13 @@ impl Accounts {
             .load()
             .await;
         let quotas = Arc::new(Quotas::new(settings.rates.clone()));
-        Ok(Self {
-            settings,
-            base,
-            quotas,
-            counts: Arc::default(),
-            own_requests: OwnRequests::default(),
-            sessions: Mutex::default(),
-            clients: Mutex::default(),
-        })
+        let own_requests = OwnRequests::default();
+        Ok(Self { settings, base, quotas, own_requests, counts: Arc::default(), sessions: Mutex::default(), clients: Mutex::default() })
     }
 
     /// Calls made so far, over all accounts.
     pub fn call_counts(&self) -> &Arc<CallCounts> {
         &self.counts
-    }
-
-    /// The lines in which calls wait, over all accounts.
-    pub fn quotas(&self) -> &Arc<Quotas> {
-        &self.quotas
     }
 
     /// The requests by which this process changed something.
@@ -169,14 +157,18 @@ impl Accounts {
         &self.base
     }
 
+    /// The lines in which calls wait, over all accounts.
+    pub fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
     /// Clients for one account and Region. The first use of a way into AWS asks `sts:AssumeRole` and `sts:GetCallerIdentity`; later ones ask nothing.
     pub async fn clients(&self, key: &AccountKey) -> Result<Arc<Clients>, AwsError> {
         let session = self.session(key);
         session.verify(&key.account_id).await?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = clients
-            .entry(key.clone())
-            .or_insert_with(|| Arc::new(Clients::new(&session.config, key.place(), &self.counts, &self.own_requests, &self.quotas)));
+        let make = || Arc::new(Clients::new(&session.config, key.place(), &self.counts, &self.quotas, &self.own_requests));
+        let made = clients.entry(key.clone()).or_insert_with(make);
         Ok(made.clone())
     }
 

@@ -37,7 +37,7 @@ macro_rules! client {
 }
 
 impl Clients {
-    pub(super) fn new(config: &SdkConfig, place: Place, counts: &Arc<CallCounts>, own: &OwnRequests, quotas: &SharedQuotas) -> Self {
+    pub(super) fn new(config: &SdkConfig, place: Place, counts: &Arc<CallCounts>, quotas: &SharedQuotas, own: &OwnRequests) -> Self {
         let mut builder = config.to_builder().region(Region::new(place.region.clone()));
         if let Some(http_client) = config.http_client() {
             builder.set_http_client(Some(gated(http_client, quotas.clone(), place.clone())));

@@ -71,7 +71,7 @@ fn with_credentials(answers: Vec<Answer>, credentials: SharedCredentialsProvider
     let place = Place { partition: Partition::Aws, account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
     let counts = Arc::new(CallCounts::default());
     let quotas = Arc::new(Quotas::new(Rates::default()));
-    (Clients::new(&config(&script, credentials), place, &counts, &OwnRequests::default(), &quotas), counts)
+    (Clients::new(&config(&script, credentials), place, &counts, &quotas, &OwnRequests::default()), counts)
 }
 
 fn some_credentials() -> SharedCredentialsProvider {

@@ -89,10 +89,6 @@ fn parse_role(text: &str) -> Result<RoleArn, InvalidName> {
     RoleArn::parse(text)
 }
 
-fn parse_rates(text: &str) -> Result<Rates, String> {
-    Rates::with(text.split(',').filter(|entry| !entry.trim().is_empty()))
-}
-
 /// `SCHEME://HOST/ACCOUNT/NAME`.
 fn parse_queue_url(text: &str) -> Result<String, String> {
     let expected = || "write the URL of an SQS queue, as https://sqs.eu-west-1.amazonaws.com/111122223333/NAME".to_owned();
@@ -101,6 +97,10 @@ fn parse_queue_url(text: &str) -> Result<String, String> {
     let is_queue = matches!(parts.as_slice(), [host, account, name]
         if !host.is_empty() && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty());
     if is_queue && ["http", "https"].contains(&scheme) { Ok(text.to_owned()) } else { Err(expected()) }
+}
+
+fn parse_rates(text: &str) -> Result<Rates, String> {
+    Rates::with(text.split(',').filter(|entry| !entry.trim().is_empty()))
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -114,11 +114,11 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     metrics.set_objects(move || count_objects(&counted.stores));
     let (shut_down, _) = tokio::sync::watch::channel(false);
     tasks.spawn(drift::slow_check(ctx.clone(), settings.check_period));
-    let line = ctx.clone();
-    tasks.spawn(async move { line.accounts.quotas().call(|subject| line.wake.subject(subject)).await });
     if let Some(queue) = settings.drift_queue {
         tasks.spawn(drift_events::consume(ctx.clone(), metrics.clone(), queue));
     }
+    let line = ctx.clone();
+    tasks.spawn(async move { line.accounts.quotas().call(|subject| line.wake.subject(subject)).await });
     tasks.spawn(late_keys::sweep(ctx.clone(), settings.check_period));
     let controllers = start_controllers(&ctx, &metrics, triggers, settings.concurrency, &shut_down);
     tokio::select! {

@@ -1,8 +1,10 @@
-//! `encrypted-queue audit` against the emulator: exactly the expected findings for each of a zoo of queues and keys, and what happens when not everything
-//! can be read.
+//! `encrypted-queue audit` against the emulator: exactly the expected findings for each of a zoo of queues and keys, in every format, and what happens
+//! when not everything can be read.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod faults;
+mod formats;
 mod world;
 mod zoo;
 
@@ -13,6 +15,7 @@ use serde_json::Value;
 use world::Aws;
 use zoo::{Expected, Keeper};
 
+/// The zoo, and what is expected of each of its animals.
 async fn zoo() -> (Aws, Expected) {
     let aws = Aws::start().await;
     let mut keeper = Keeper { aws: &aws, keys: HashMap::new(), expected: Expected::new() };
@@ -38,9 +41,11 @@ async fn each_animal_of_the_zoo_has_exactly_its_findings() {
     let found = found(&report);
     let expected: BTreeMap<_, BTreeSet<String>> =
         expected.into_iter().map(|(name, checks)| (name, checks.into_iter().map(str::to_owned).collect())).collect();
-    for (name, checks) in &expected {
-        assert_eq!(found.get(name), Some(checks), "{name}: {}", serde_json::to_string_pretty(&report["resources"]).unwrap().len());
-    }
+    let wrong: Vec<_> =
+        expected.iter().filter(|(name, checks)| found.get(*name) != Some(checks)).map(|(name, checks)| (name, checks, found.get(name))).collect();
+    assert!(wrong.is_empty(), "expected and found: {wrong:#?}");
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     assert_eq!((answer.exit, report["partial"].as_bool()), (2, Some(false)), "{}", report["problems"]);
+    assert!(aws.proxy.writes().is_empty(), "nothing is written");
+    formats::all(&aws, &report).await;
 }

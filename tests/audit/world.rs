@@ -1,7 +1,7 @@
 //! The emulator, the recording proxy before it, and the command.
 
-use aws_config::{BehaviorVersion, Region};
-use aws_credential_types::Credentials;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use serde_json::Value;
 use test_support::Moto;
 use test_support::proxy::Proxy;
@@ -35,12 +35,14 @@ impl Aws {
     pub(crate) async fn start() -> Self {
         let moto = Moto::start().await.expect("moto");
         let proxy = Proxy::start(moto.endpoint().parse().expect("an address")).await.expect("proxy starts");
-        let config = aws_config::defaults(BehaviorVersion::latest())
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
             .region(Region::new(REGION))
             .endpoint_url(moto.endpoint())
-            .credentials_provider(Credentials::new("AKIAEXAMPLE", "secret", None, None, "tests"))
-            .load()
-            .await;
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKIAEXAMPLE", "secret", None, None, "tests")))
+            .build();
         Self { sqs: aws_sdk_sqs::Client::new(&config), kms: aws_sdk_kms::Client::new(&config), proxy, _moto: moto }
     }
 

@@ -154,7 +154,8 @@ impl Keeper<'_> {
     async fn clean(&mut self) -> String {
         let clean = self.key_with("clean", &[through_sqs(APP)], &[]).await;
         let graves = [("KmsMasterKeyId", clean.as_str()), ("MessageRetentionPeriod", "1209600"), ("Policy", &with_tls(&[]))];
-        self.queue("graveyard", &graves, &[("owner", "zoo")], &[]).await;
+        // Queues under other keys send their dead letters there too.
+        self.queue("graveyard", &graves, &[("owner", "zoo")], &["dead-letter-key-differs"]).await;
         let app = allow(&role(APP), &json!(["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"]), &Value::Null);
         self.with_policy("clean", &clean, app, &[]).await;
         let odd = [("owner", "<b>\"&'</b>"), ("søk:名/+=@ -", "\u{202e}txt"), ("=cmd|' /C calc'!A0", "")];
@@ -247,20 +248,16 @@ impl Keeper<'_> {
         self.with_policy("strange-policy", clean, strange, &["queue-policy-unreadable"]).await;
         let half = json!({"Sid": "Tls", "Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}});
         self.like_clean("half-tls", clean, &[("Policy", Some(&policy(&[half])))], &["queue-without-tls"]).await;
-        self.like_clean(
-            "twice-policy",
-            clean,
-            &[("Policy", Some(r#"{"Version":"2012-10-17","Statement":[],"Statement":[]}"#))],
-            &["queue-policy-unreadable"],
-        )
-        .await;
+        let perhaps = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Perhaps"}]}"#;
+        self.like_clean("malformed-policy", clean, &[("Policy", Some(perhaps))], &["queue-policy-unreadable"]).await;
     }
 
     async fn keys(&mut self) {
         self.key("rotation-off", KeyPlan { rotation: false, ..KeyPlan::default() }, &["key-rotation-off"]).await;
         self.key("untagged", KeyPlan { tags: false, ..KeyPlan::default() }, &["key-untagged"]).await;
         self.key("several-regions", KeyPlan { multi_region: true, ..KeyPlan::default() }, &["key-multi-region"]).await;
-        self.key_with("unused", &[through_sqs(APP)], &["key-unused"]).await;
+        // KMS has seen no use since it was made, just now.
+        self.key_with("new", &[through_sqs(APP)], &[]).await;
         let broken = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Perhaps"}]}"#.to_owned();
         self.key("broken-policy", KeyPlan { policy: broken, ..KeyPlan::default() }, &["key-policy-unreadable"]).await;
         let shared = self.key("shared", KeyPlan::default(), &["key-shared"]).await;

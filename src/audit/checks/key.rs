@@ -118,8 +118,9 @@ pub(super) const CHECKS: [Check; 9] = [
     },
 ];
 
-/// For so long KMS must have seen no use before a key counts as unused.
+/// For so long KMS must have seen no use before a key counts as unused; one that is for queues, for as long as SQS keeps a message.
 const UNUSED: SignedDuration = SignedDuration::from_hours(90 * 24);
+const QUEUE_KEY_UNUSED: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 fn rotation_off(key: &KeyFacts, _: &View<'_>) -> Vec<String> {
     // Only symmetric keys with material of KMS's own rotate by themselves; replicas follow their primary, and what is disabled does not rotate.
@@ -163,7 +164,8 @@ fn unused(key: &KeyFacts, view: &View<'_>) -> Vec<String> {
     if key.lifecycle != KeyLifecycle::Enabled || declared || !view.facts.all_queues || !view.users_of(key).is_empty() {
         return Vec::new();
     }
-    let is_old = |at: jiff::Timestamp| view.now.duration_since(at) >= UNUSED;
+    let least = if is_for_queues(key) { QUEUE_KEY_UNUSED } else { UNUSED };
+    let is_old = |at: jiff::Timestamp| view.now.duration_since(at) >= least;
     match key.last_use {
         LastUse::NoneSince(since) if is_old(since) => {
             vec![format!("no queue is under it, and KMS has seen no use since {}", since.strftime("%Y-%m-%d"))]
