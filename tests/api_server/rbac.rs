@@ -78,8 +78,9 @@ async fn an_approver_makes_approvals_and_reads() {
 #[tokio::test]
 async fn the_operator_has_no_rights_beyond_its_work() {
     let asker = Asker::new().await;
-    for kind in ["encryptedqueues", "tenants", "sensitivitytiers"] {
-        asker.exactly(User::Operator, GROUP, kind, "", &["get", "list", "watch", "patch"]).await;
+    asker.exactly(User::Operator, GROUP, "encryptedqueues", "", &["get", "list", "watch", "patch"]).await;
+    for kind in ["tenants", "sensitivitytiers"] {
+        asker.exactly(User::Operator, GROUP, kind, "", &["list", "watch", "patch"]).await;
     }
     // It approves nothing itself.
     asker.exactly(User::Operator, GROUP, "accessapprovals", "", &READ).await;
@@ -91,7 +92,7 @@ async fn the_operator_has_no_rights_beyond_its_work() {
         asker.exactly(User::Operator, "", resource, "team-a", &[]).await;
     }
     asker.exactly(User::Operator, "", "namespaces", "", &READ).await;
-    asker.exactly(User::Operator, "", "serviceaccounts", "", &READ).await;
+    asker.exactly(User::Operator, "", "serviceaccounts", "", &["list", "watch"]).await;
     asker.exactly(User::Operator, "", "configmaps", "", &["get", "list", "watch", "create", "patch"]).await;
     asker.exactly(User::Operator, "events.k8s.io", "events", "", &["create", "patch"]).await;
     // The lease's Role is not among what this user is bound to; other installs' leases are read.

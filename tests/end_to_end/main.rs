@@ -5,6 +5,7 @@
 mod adoption;
 mod approval;
 mod bad_input;
+mod budget;
 mod deleted;
 mod drift_events;
 mod installs;

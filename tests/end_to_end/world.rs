@@ -31,6 +31,7 @@ pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const OPERATOR: &str = "arn:aws:iam::123456789012:role/encrypted-queue-operator";
 /// The operator's in AWS.
 pub(crate) const SECRET_ACCESS_KEY: &str = "of-the-operator-alone-1f0c";
+const LOG_FILTER: &str = "info,encrypted_queue=debug";
 /// How long anything may take to become true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,7 +48,7 @@ pub(crate) struct World {
     others: Vec<Server>,
     /// Taken at the end.
     witness: Option<Witness>,
-    _moto: Moto,
+    _moto: Option<Moto>,
 }
 
 /// However a test ends well, every write to AWS in it must have kept the invariants.
@@ -65,8 +66,17 @@ impl Drop for World {
 impl World {
     /// Servers, definitions, no operator yet.
     pub(crate) async fn new() -> Self {
-        let (control_plane, moto) = futures::try_join!(ControlPlane::start(), Moto::start()).expect("servers start");
-        let proxy = Proxy::start(moto.endpoint().parse().expect("an address")).await.expect("proxy starts");
+        let moto = Moto::start().await.expect("the emulator starts");
+        let endpoint = moto.endpoint().to_owned();
+        let mut world = Self::over(&endpoint).await;
+        world._moto = Some(moto);
+        world
+    }
+
+    /// The same over another emulator.
+    pub(crate) async fn over(emulator: &str) -> Self {
+        let control_plane = ControlPlane::start().await.expect("servers start");
+        let proxy = Proxy::start(emulator.parse().expect("an address")).await.expect("proxy starts");
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
         let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
@@ -75,11 +85,11 @@ impl World {
             proxy,
             control_plane,
             installed: Mutex::default(),
-            log_filter: "info,encrypted_queue=debug",
             operator: None,
             others: Vec::new(),
             witness,
-            _moto: moto,
+            _moto: None,
+            log_filter: LOG_FILTER,
         };
         for definition in crds::all() {
             world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
@@ -96,6 +106,13 @@ impl World {
     #[allow(dead_code)]
     pub(crate) fn without_witness(mut self) -> Self {
         self.witness = None;
+        self
+    }
+
+    /// With an operator that logs as little as in production: what it takes is to be measured.
+    #[allow(dead_code)]
+    pub(crate) fn quiet(mut self) -> Self {
+        self.log_filter = "warn";
         self
     }
 

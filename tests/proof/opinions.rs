@@ -31,7 +31,9 @@ impl Opinion {
         for (key, values) in &request.context {
             let value = match (key.as_str(), values.as_slice()) {
                 // Its type decides here which operators can match at all.
-                ("aws:SecureTransport" | "aws:PrincipalIsAWSService", [flag]) => ContextValue::Boolean(flag == "true"),
+                ("aws:SecureTransport" | "aws:PrincipalIsAWSService" | "kms:BypassPolicyLockoutSafetyCheck", [flag]) => {
+                    ContextValue::Boolean(flag == "true")
+                }
                 ("aws:PrincipalOrgPaths", several) => ContextValue::StringList(several.to_vec()),
                 (_, [single]) => ContextValue::String(single.clone()),
                 (_, several) => ContextValue::StringList(several.to_vec()),
