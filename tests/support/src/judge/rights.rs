@@ -56,6 +56,9 @@ pub fn of_anyone(policy: &Value) -> Value {
     json!({"Version": "2012-10-17", "Statement": items(&policy["Statement"]).into_iter().map(named).collect::<Vec<_>>()})
 }
 
+/// Policies by name.
+type Named = Vec<(&'static str, Value)>;
+
 /// What it took to do what was done.
 #[derive(Clone, Debug, Default)]
 pub struct Taken {
@@ -88,7 +91,7 @@ struct Replay {
     /// Queues that it made.
     made: BTreeSet<String>,
     /// By account, partition, cluster and whether it is about a new queue.
-    policies: BTreeMap<(String, &'static str, String, bool), Vec<(&'static str, Value)>>,
+    policies: BTreeMap<(String, &'static str, String, bool), Named>,
     taken: Taken,
 }
 
@@ -317,7 +320,7 @@ impl Replay {
                 let values = |name| (name, of_anyone(&policy_of(name, partition, account, cluster, queue_names)));
                 names.iter().copied().filter(|name| adopts || *name != "adoption").map(values).collect()
             };
-            let policies: &Vec<(&str, Value)> = self.policies.entry(of_role).or_insert_with(made);
+            let policies: &Named = self.policies.entry(of_role).or_insert_with(made);
             let verdicts: Vec<_> = policies.iter().map(|(name, policy)| (*name, evaluate(policy, request))).collect();
             if verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Denied) {
                 return None;
