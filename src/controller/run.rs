@@ -115,6 +115,8 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     metrics.set_objects(move || count_objects(&counted.stores));
     let counted = ctx.clone();
     metrics.set_figures(move || figures::figures(&counted.stores));
+    let quotas = ctx.accounts.quotas().clone();
+    metrics.set_call_limits(move || quotas.limits());
     let (shut_down, _) = tokio::sync::watch::channel(false);
     tasks.spawn(drift::slow_check(ctx.clone(), settings.check_period));
     if let Some(queue) = settings.drift_queue {

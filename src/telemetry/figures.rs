@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::metrics::Source;
+use crate::aws::CallLimits;
 use crate::cost::Money;
 
 /// From a minute to a month.
@@ -51,15 +52,6 @@ pub struct GroupFigures {
     pub keys: u64,
     /// Estimated cost a month.
     pub cost: Money,
-}
-
-/// What held calls of one operation up.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct CallLimits {
-    /// Requests that AWS throttled.
-    pub throttled: u64,
-    /// How long requests waited for the quota before they were sent.
-    pub waited: Duration,
 }
 
 /// Findings of an audit: how many of each check and severity.

@@ -16,8 +16,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::events::{EventMetrics, EventOutcome};
-use super::figures::{CallLimits, FigureMetrics, Figures, Findings};
-use crate::aws::{CallCount, CallCounts};
+use super::figures::{FigureMetrics, Figures, Findings};
+use crate::aws::{CallCount, CallCounts, CallLimits};
 
 /// From one call to AWS to waiting for many.
 const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

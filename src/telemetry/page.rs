@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::events::EventOutcome;
-use super::figures::{CallLimits, Figures, Findings, GroupFigures};
+use super::figures::{Figures, Findings, GroupFigures};
 use super::metrics::{Kind, Metrics, ReconcileResult};
-use crate::aws::CallCounts;
+use crate::aws::{CallCounts, CallLimits};
 use crate::cost::Money;
 
 const PREFACE: &str = "# Metrics

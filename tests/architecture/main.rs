@@ -20,6 +20,7 @@ const PURE: &[&str] = &[
     "src/outcome",
     "src/plan",
     "src/policy",
+    "src/who_decrypted",
 ];
 
 /// What reads for such a module, in its folder.

@@ -218,7 +218,7 @@ async fn a_cluster_that_was_rebuilt_gets_its_queues_and_keys_back() {
 }
 
 /// Runs the command as an operator's colleague would: exit status, standard output, standard error.
-async fn command(world: &World, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) async fn command(world: &World, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_encrypted-queue"));
     command.args(arguments).env("KUBECONFIG", world.control_plane.kubeconfig_path());
     command.env("AWS_ENDPOINT_URL", world.proxy.endpoint()).env("AWS_ACCESS_KEY_ID", "operator").env("AWS_SECRET_ACCESS_KEY", "secret");
