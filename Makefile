@@ -56,8 +56,9 @@ bench-idle: fixtures ## Watch the examples at rest for MINUTES (10): nothing is 
 	cargo bench --locked --bench budgets -- --idle $(or $(MINUTES),10)
 
 .PHONY: generate
-generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/, docs/metrics.md)
+generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/, docs/metrics.md, docs/reference/)
 	tools/generate.sh
+	tools/docs.sh --no-build
 
 .PHONY: check-generated
 check-generated: ## Fail if a generated file is stale
