@@ -68,10 +68,7 @@ impl<O, K> Default for Index<O, K> {
 impl<O: Clone + Eq + Hash + Ord, K: Clone + Eq + Hash + Ord> Index<O, K> {
     /// Notes what an object depends on now; answers what it depended on before.
     pub(super) fn replace(&mut self, object: &O, keys: &BTreeSet<K>) -> BTreeSet<K> {
-        let before = match keys.is_empty() {
-            true => self.objects.remove(object),
-            false => self.objects.insert(object.clone(), keys.iter().cloned().collect()),
-        };
+        let before = if keys.is_empty() { self.objects.remove(object) } else { self.objects.insert(object.clone(), keys.iter().cloned().collect()) };
         let before: BTreeSet<K> = before.unwrap_or_default().into_iter().collect();
         for gone in before.difference(keys) {
             if self.dependants.get_mut(gone).is_some_and(|dependants| !dependants.remove(object)) {
