@@ -107,8 +107,8 @@ fn map(value: &Value) -> Map<String, Value> {
 impl State {
     fn answer(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
         match operation {
-            "CreateQueue" | "GetQueueUrl" | "GetQueueAttributes" | "SetQueueAttributes" | "ListQueueTags" | "TagQueue" | "UntagQueue" | "ListQueues"
-            | "DeleteQueue" => self.sqs(operation, input),
+            "CreateQueue" | "GetQueueUrl" | "GetQueueAttributes" | "SetQueueAttributes" | "ListQueueTags" | "TagQueue" | "UntagQueue"
+            | "ListQueues" | "DeleteQueue" => self.sqs(operation, input),
             "GetResources" => Ok(json!({"ResourceTagMappingList": self.resources(input), "PaginationToken": ""})),
             _ => self.kms(operation, input),
         }
@@ -199,7 +199,9 @@ impl State {
 
     fn resources(&self, input: &Value) -> Vec<Value> {
         let of = |arn: &str| match arn.rsplit_once('/') {
-            Some((_, id)) => self.keys.get(id).map(|key| key.tags.iter().map(|tag| json!({"Key": tag["TagKey"], "Value": tag["TagValue"]})).collect()),
+            Some((_, id)) => {
+                self.keys.get(id).map(|key| key.tags.iter().map(|tag| json!({"Key": tag["TagKey"], "Value": tag["TagValue"]})).collect())
+            }
             None => {
                 let queue = self.queues.get(arn.rsplit(':').next().unwrap_or_default())?;
                 Some(queue.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect::<Vec<_>>())

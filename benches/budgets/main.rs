@@ -9,9 +9,9 @@ mod checks;
 mod creation;
 mod emulator;
 mod figure;
-mod fleet;
 #[path = "../fixture/mod.rs"]
 mod fixture;
+mod fleet;
 mod idle;
 mod memory;
 mod process;

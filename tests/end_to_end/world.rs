@@ -77,7 +77,17 @@ impl World {
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
         let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
-        let world = Self { client, proxy, control_plane, installed: Mutex::default(), operator: None, others: Vec::new(), witness, _moto: None, log_filter: LOG_FILTER };
+        let world = Self {
+            client,
+            proxy,
+            control_plane,
+            installed: Mutex::default(),
+            operator: None,
+            others: Vec::new(),
+            witness,
+            _moto: None,
+            log_filter: LOG_FILTER,
+        };
         for definition in crds::all() {
             world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
         }
