@@ -48,7 +48,7 @@ pub(crate) struct World {
     others: Vec<Server>,
     /// Taken at the end.
     witness: Option<Witness>,
-    _moto: Option<Moto>,
+    moto: Option<Moto>,
 }
 
 /// However a test ends well, every write to AWS in it must have kept the invariants.
@@ -69,7 +69,7 @@ impl World {
         let moto = Moto::start().await.expect("the emulator starts");
         let endpoint = moto.endpoint().to_owned();
         let mut world = Self::over(&endpoint).await;
-        world._moto = Some(moto);
+        world.moto = Some(moto);
         world
     }
 
@@ -88,7 +88,7 @@ impl World {
             operator: None,
             others: Vec::new(),
             witness,
-            _moto: None,
+            moto: None,
             log_filter: LOG_FILTER,
         };
         for definition in crds::all() {
