@@ -31,8 +31,8 @@ pub(crate) fn main() -> ExitCode {
     let result: Result<ExitCode, Box<dyn std::error::Error>> = match Cli::parse().command {
         Command::Adopt(arguments) => adopt::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Approve(arguments) => approve::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Command::Audit(arguments) => audit::run(&arguments).map_err(Into::into),
         Command::Cost(arguments) => cost::run(&arguments).map_err(Into::into),
+        Command::Audit(arguments) => audit::run(&arguments).map_err(Into::into),
         Command::Crds(arguments) => crds::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Run(arguments) => run::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Explain(arguments) => explain::run(&arguments).map(|()| ExitCode::SUCCESS).map_err(Into::into),

@@ -9,8 +9,8 @@ chart=charts/encrypted-queue-operator
 # Every directory here is generated as a whole: what the generator does not write does not belong in it.
 generated=(crds "$chart/crds" "$chart/values.schema.json" deploy)
 
-# Written by hand, and kept as they are.
-kept() { find deploy -name kustomization.yaml -o -path deploy/rbac/namespace.yaml; }
+# Written by hand, and kept as they are. (deploy/aws has generators of its own.)
+kept() { find deploy -name kustomization.yaml -o -path deploy/rbac/namespace.yaml -o -path "deploy/aws/*" -type f; }
 
 # render FILE TEMPLATE…: what the chart makes of its own values, without what says that Helm applied it.
 render() {

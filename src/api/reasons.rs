@@ -168,6 +168,8 @@ reasons! {
     QuotaExceeded => Stalled,
     /// AWS asks for slower calls; they are tried again.
     Throttled => Progressing,
+    /// So many calls wait that this one stands in line, below the rate that AWS admits; the message says where and for how long.
+    AwaitingQuota => Progressing,
     /// AWS did not answer or failed; it is tried again.
     AwsUnavailable => Progressing,
     /// Access waits for an AccessApproval.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use rand::RngExt;
 
 use super::inventory::{Encryption, Inventory, KeyFacts, LastUse, PlaceFacts, PolicyFacts, Problem, QueueFacts};
@@ -59,8 +60,8 @@ pub async fn scan(accounts: &Accounts, targets: Vec<AccountKey>, pace: Pace, pro
             known.push(target);
         }
     }
-    let scanned = stream::iter(ways).map(|(place, ways)| scan_place(accounts, place, ways, pace, progress)).buffer_unordered(pace.places);
-    let mut scanned: Vec<(PlaceFacts, Vec<Problem>)> = scanned.collect().await;
+    let scans: Vec<BoxFuture<'_, _>> = ways.into_iter().map(|(place, ways)| scan_place(accounts, place, ways, pace, progress).boxed()).collect();
+    let mut scanned: Vec<(PlaceFacts, Vec<Problem>)> = stream::iter(scans).buffer_unordered(pace.places).collect().await;
     scanned.sort_by(|(a, _), (b, _)| a.place.cmp(&b.place));
     let (places, problems): (Vec<_>, Vec<_>) = scanned.into_iter().unzip();
     let mut problems: Vec<Problem> = problems.into_iter().flatten().collect();
@@ -157,53 +158,72 @@ impl Scanner<'_> {
     async fn queues(&self) -> (Vec<QueueFacts>, bool) {
         let Some(urls) = self.noted(None, self.patient(|| self.clients.list_queue_urls()).await) else { return (Vec::new(), false) };
         let tags = self.patient(|| self.clients.tags_of_all("sqs")).await.ok();
-        let read = AtomicUsize::new(0);
-        let queues = stream::iter(&urls).map(|url| async {
-            let name = queue_name_of(url);
-            let attributes = self.noted(Some(name), self.patient(|| self.clients.read_queue_attributes(url)).await);
-            self.told("queues", &read, urls.len()).await;
-            // Deleted since it was listed.
-            let attributes = attributes.flatten()?;
-            let arn = attributes.get("QueueArn").and_then(|arn| QueueArn::parse(arn).ok()).unwrap_or_else(|| self.place.queue_arn(name));
-            Some((url.as_str(), arn, attributes))
-        });
-        let found: Vec<(&str, QueueArn, Attributes)> = queues.buffer_unordered(self.pace.calls).filter_map(async |queue| queue).collect().await;
+        let (read, all) = (Arc::new(AtomicUsize::new(0)), urls.len());
+        let reads: Vec<BoxFuture<'_, _>> = urls.into_iter().map(|url| self.queue(url, read.clone(), all).boxed()).collect();
+        let found: Vec<Option<(String, QueueArn, Attributes)>> = stream::iter(reads).buffer_unordered(self.pace.calls).collect().await;
+        let found: Vec<_> = found.into_iter().flatten().collect();
         let unknown = |arn: &QueueArn| tags.as_ref().is_none_or(|tags| !tags.contains_key(arn.as_str()));
-        let asked = tags.is_none() || found.iter().filter(|(_, arn, _)| unknown(arn)).count() <= CONFIRMED_UNTAGGED;
-        let queues = stream::iter(found).map(|(url, arn, attributes)| {
-            let known = tags.as_ref().and_then(|tags| tags.get(arn.as_str())).cloned();
-            let ask = known.is_none() && asked;
-            async move {
-                let own = if ask {
-                    self.noted(Some(arn.name()), self.patient(|| self.clients.tags_of_queue(url)).await).map(Option::unwrap_or_default)
-                } else {
-                    None
-                };
-                let tags = known.or(own).or_else(|| (!asked).then(Tags::new));
-                let policy = PolicyFacts::of(attributes.get("Policy").map(String::as_str));
-                QueueFacts { arn, attributes, tags, policy, encryption: Encryption::Unknown, tenant: None, declared: None }
-            }
-        });
-        let mut queues: Vec<QueueFacts> = queues.buffer_unordered(self.pace.calls).collect().await;
+        let ask = tags.is_none() || found.iter().filter(|(_, arn, _)| unknown(arn)).count() <= CONFIRMED_UNTAGGED;
+        let with_tags: Vec<BoxFuture<'_, QueueFacts>> = found
+            .into_iter()
+            .map(|(url, arn, attributes)| {
+                let known = tags.as_ref().and_then(|tags| tags.get(arn.as_str())).cloned();
+                self.with_tags(url, arn, attributes, known, ask).boxed()
+            })
+            .collect();
+        let mut queues: Vec<QueueFacts> = stream::iter(with_tags).buffer_unordered(self.pace.calls).collect().await;
         queues.sort_by(|a, b| a.arn.cmp(&b.arn));
         (queues, true)
+    }
+
+    /// A queue but for its tags; none: it was deleted since it was listed, or may not be looked at.
+    async fn queue(&self, url: String, read: Arc<AtomicUsize>, all: usize) -> Option<(String, QueueArn, Attributes)> {
+        let name = queue_name_of(&url);
+        let attributes = self.noted(Some(name), self.patient(|| self.clients.read_queue_attributes(&url)).await);
+        self.told("queues", &read, all).await;
+        let attributes = attributes.flatten()?;
+        let arn = attributes.get("QueueArn").and_then(|arn| QueueArn::parse(arn).ok()).unwrap_or_else(|| self.place.queue_arn(name));
+        Some((url, arn, attributes))
+    }
+
+    /// The same with its tags: those that are known, else as it says itself where it is to be asked.
+    async fn with_tags(&self, url: String, arn: QueueArn, attributes: Attributes, known: Option<Tags>, ask: bool) -> QueueFacts {
+        let tags = match known {
+            Some(tags) => Some(tags),
+            None if ask => self.noted(Some(arn.name()), self.patient(|| self.clients.tags_of_queue(&url)).await).map(Option::unwrap_or_default),
+            None => Some(Tags::new()),
+        };
+        let policy = PolicyFacts::of(attributes.get("Policy").map(String::as_str));
+        QueueFacts { arn, attributes, tags, policy, encryption: Encryption::Unknown, tenant: None, declared: None }
     }
 
     async fn keys(&self, names: &KeyNames, used: &BTreeSet<String>) -> Vec<KeyFacts> {
         // Without a list, at least those that queues are under.
         let ids = names.ids.as_ref().unwrap_or(used);
         let aws_managed = names.aws_managed();
-        let ids: Vec<&String> = ids.iter().filter(|id| !aws_managed.contains(id.as_str())).collect();
+        let ids: Vec<String> = ids.iter().filter(|id| !aws_managed.contains(id.as_str())).cloned().collect();
         let tags = self.patient(|| self.clients.tags_of_all("kms:key")).await.unwrap_or_default();
-        let read = AtomicUsize::new(0);
-        let keys = stream::iter(&ids).map(|id| async {
-            let key = self.key(id, names, used.contains(*id), &tags).await;
-            self.told("keys", &read, ids.len()).await;
-            key
-        });
-        let mut keys: Vec<KeyFacts> = keys.buffer_unordered(self.pace.calls).filter_map(async |key| key).collect().await;
+        let (read, all) = (Arc::new(AtomicUsize::new(0)), ids.len());
+        let reads: Vec<BoxFuture<'_, Option<KeyFacts>>> =
+            ids.into_iter().map(|id| self.counted_key(id, names, used, &tags, read.clone(), all).boxed()).collect();
+        let keys: Vec<Option<KeyFacts>> = stream::iter(reads).buffer_unordered(self.pace.calls).collect().await;
+        let mut keys: Vec<KeyFacts> = keys.into_iter().flatten().collect();
         keys.sort_by(|a, b| a.arn.cmp(&b.arn));
         keys
+    }
+
+    async fn counted_key(
+        &self,
+        id: String,
+        names: &KeyNames,
+        used: &BTreeSet<String>,
+        tags: &BTreeMap<String, Tags>,
+        read: Arc<AtomicUsize>,
+        all: usize,
+    ) -> Option<KeyFacts> {
+        let key = self.key(&id, names, used.contains(&id), tags).await;
+        self.told("keys", &read, all).await;
+        key
     }
 
     /// A customer's key; none: AWS manages it, it is gone, or it may not be looked at.
@@ -292,7 +312,8 @@ impl Scanner<'_> {
                 Err(error) if error.kind == Kind::Unavailable && attempt < 2 => {}
                 answered => return answered,
             }
-            tokio::time::sleep(wait.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let share = rand::rng().random_range(0.5..1.0);
+            tokio::time::sleep(wait.mul_f64(share)).await;
             (wait, attempt) = (wait * 2, attempt + 1);
         }
     }

@@ -17,6 +17,7 @@ use super::codes::Kind;
 use super::error::AwsError;
 use super::identity::{AssumedRole, Caller};
 use super::own_requests::OwnRequests;
+use super::quota::{Quotas, Rates, SharedQuotas};
 use super::remembered::Remembered;
 use crate::names::{Partition, Place, RoleArn};
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub operation_timeout: Duration,
     /// Attempts at a call, the first included.
     pub max_attempts: u32,
+    /// Calls a second that AWS admits.
+    pub rates: Rates,
 }
 
 impl Default for Settings {
@@ -54,6 +57,7 @@ impl Default for Settings {
             read_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(20),
             max_attempts: 2,
+            rates: Rates::default(),
         }
     }
 }
@@ -99,6 +103,7 @@ pub struct Accounts {
     base: SdkConfig,
     counts: Arc<CallCounts>,
     own_requests: OwnRequests,
+    quotas: SharedQuotas,
     sessions: Mutex<HashMap<Way, Arc<Session>>>,
     clients: Mutex<HashMap<AccountKey, Arc<Clients>>>,
 }
@@ -132,14 +137,9 @@ impl Accounts {
             .app_name(app_name)
             .load()
             .await;
-        Ok(Self {
-            settings,
-            base,
-            counts: Arc::default(),
-            own_requests: OwnRequests::default(),
-            sessions: Mutex::default(),
-            clients: Mutex::default(),
-        })
+        let quotas = Arc::new(Quotas::new(settings.rates.clone()));
+        let own_requests = OwnRequests::default();
+        Ok(Self { settings, base, quotas, own_requests, counts: Arc::default(), sessions: Mutex::default(), clients: Mutex::default() })
     }
 
     /// Calls made so far, over all accounts.
@@ -157,13 +157,18 @@ impl Accounts {
         &self.base
     }
 
+    /// The lines in which calls wait, over all accounts.
+    pub fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
     /// Clients for one account and Region. The first use of a way into AWS asks `sts:AssumeRole` and `sts:GetCallerIdentity`; later ones ask nothing.
     pub async fn clients(&self, key: &AccountKey) -> Result<Arc<Clients>, AwsError> {
         let session = self.session(key);
         session.verify(&key.account_id).await?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let made =
-            clients.entry(key.clone()).or_insert_with(|| Arc::new(Clients::new(&session.config, key.place(), &self.counts, &self.own_requests)));
+        let make = || Arc::new(Clients::new(&session.config, key.place(), &self.counts, &self.quotas, &self.own_requests));
+        let made = clients.entry(key.clone()).or_insert_with(make);
         Ok(made.clone())
     }
 
@@ -229,19 +234,20 @@ impl Accounts {
         let session = self.session(key);
         session.verify(&key.account_id).await?;
         let config = session.config.to_builder().region(Region::new(key.region.clone())).build();
-        let recorder = Recorder { counts: self.counts.clone(), account: key.account_id.as_str().into(), region: key.region.as_str().into() };
+        let recorder =
+            Recorder { counts: self.counts.clone(), account: key.account_id.as_str().into(), region: key.region.as_str().into(), pace: None };
         Ok((config, recorder))
     }
 
     /// EKS in the operator's own account and Region.
     pub(super) fn eks(&self) -> aws_sdk_eks::Client {
         let region = self.base.region().map_or("", Region::as_ref);
-        let recorder = Recorder { counts: self.counts.clone(), account: "operator".into(), region: region.into() };
+        let recorder = Recorder { counts: self.counts.clone(), account: "operator".into(), region: region.into(), pace: None };
         aws_sdk_eks::Client::from_conf(aws_sdk_eks::config::Builder::from(&self.base).interceptor(recorder).build())
     }
 
     fn sts(&self, config: &SdkConfig, account: &str, region: &str) -> aws_sdk_sts::Client {
-        let recorder = Recorder { counts: self.counts.clone(), account: account.into(), region: region.into() };
+        let recorder = Recorder { counts: self.counts.clone(), account: account.into(), region: region.into(), pace: None };
         aws_sdk_sts::Client::from_conf(aws_sdk_sts::config::Builder::from(config).interceptor(recorder).build())
     }
 }

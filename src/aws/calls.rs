@@ -7,7 +7,7 @@ use std::time::Instant;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef, InterceptorContext,
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, FinalizerInterceptorContextRef, InterceptorContext,
 };
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
@@ -15,7 +15,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
 use super::codes::Kind;
-use super::error::raw_code;
+use super::error::{AwsError, find, raw_code};
+use super::quota::{Action, SharedQuotas};
+use crate::names::Place;
 
 /// How often an operation was called.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -47,6 +49,14 @@ pub(super) struct Recorder {
     pub(super) counts: Arc<CallCounts>,
     pub(super) account: Arc<str>,
     pub(super) region: Arc<str>,
+    pub(super) pace: Option<Pace>,
+}
+
+/// The lines that the calls of one account and Region pass.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    pub(super) quotas: SharedQuotas,
+    pub(super) place: Place,
 }
 
 #[derive(Debug)]
@@ -78,14 +88,32 @@ impl Intercept for Recorder {
         Ok(())
     }
 
-    fn read_before_attempt(&self, _: &BeforeTransmitInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
-        self.counts.update(action(cfg), |count| count.attempts += 1);
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().add_extension(Action(action(cfg)));
         Ok(())
     }
 
     fn read_after_attempt(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
-        if !matches!(context.output_or_error(), Some(Ok(_))) {
-            self.counts.update(action(cfg), |count| count.errors += 1);
+        let ended = context.output_or_error();
+        let error = ended.and_then(|ended| ended.err()).and_then(|error| error.as_connector_error());
+        if error.is_some_and(|error| find::<AwsError>(error).is_some_and(|error| error.kind == Kind::AwaitingQuota)) {
+            // It was not sent.
+            return Ok(());
+        }
+        let failed = !matches!(ended, Some(Ok(_)));
+        self.counts.update(action(cfg), |count| {
+            count.attempts += 1;
+            count.errors += u64::from(failed);
+        });
+        if let (true, Some(pace), Some(response)) = (failed, &self.pace, context.response())
+            && raw_code(response).is_some_and(|code| Kind::of_code(&code) == Some(Kind::Throttled))
+        {
+            pace.quotas.throttled(&pace.place, &action(cfg));
         }
         Ok(())
     }

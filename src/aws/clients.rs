@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use aws_config::{Region, SdkConfig};
 
-use super::calls::{CallCounts, LimitsDoNotHeal, Recorder};
+use super::calls::{CallCounts, LimitsDoNotHeal, Pace, Recorder};
+use super::error::AwsError;
 use super::own_requests::OwnRequests;
+use super::quota::{SharedQuotas, gated};
 use crate::names::Place;
 
 /// Calls to one account and Region; the methods stand with the services they belong to.
 #[derive(Debug)]
 pub struct Clients {
     place: Place,
+    quotas: SharedQuotas,
     pub(super) sqs: aws_sdk_sqs::Client,
     pub(super) kms: aws_sdk_kms::Client,
     pub(super) tagging: aws_sdk_resourcegroupstagging::Client,
@@ -34,16 +37,31 @@ macro_rules! client {
 }
 
 impl Clients {
-    pub(super) fn new(config: &SdkConfig, place: Place, counts: &Arc<CallCounts>, own: &OwnRequests) -> Self {
-        let config = &config.to_builder().region(Region::new(place.region.clone())).build();
-        let recorder = Recorder { counts: counts.clone(), account: place.account.as_str().into(), region: place.region.as_str().into() };
+    pub(super) fn new(config: &SdkConfig, place: Place, counts: &Arc<CallCounts>, quotas: &SharedQuotas, own: &OwnRequests) -> Self {
+        let mut builder = config.to_builder().region(Region::new(place.region.clone()));
+        if let Some(http_client) = config.http_client() {
+            builder.set_http_client(Some(gated(http_client, quotas.clone(), place.clone())));
+        }
+        let config = &builder.build();
+        let recorder = Recorder {
+            counts: counts.clone(),
+            account: place.account.as_str().into(),
+            region: place.region.as_str().into(),
+            pace: Some(Pace { quotas: quotas.clone(), place: place.clone() }),
+        };
         Self {
             sqs: client!(aws_sdk_sqs, config, place, recorder, own),
             kms: client!(aws_sdk_kms, config, place, recorder, own),
             tagging: client!(aws_sdk_resourcegroupstagging, config, place, recorder, own),
             iam: client!(aws_sdk_iam, config, place, recorder, own),
+            quotas: quotas.clone(),
             place,
         }
+    }
+
+    /// Waits for the turn of a call that is made in a moment and must not wait then, or takes a place in line for it.
+    pub async fn reserve(&self, operation: &'static str) -> Result<(), AwsError> {
+        self.quotas.reserve(&self.place, operation).await
     }
 
     /// Where these clients act.

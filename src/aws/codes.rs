@@ -17,6 +17,8 @@ pub enum Kind {
     Conflict,
     /// Too many calls.
     Throttled,
+    /// Not sent: it stands in line, so that AWS's published rates are kept.
+    AwaitingQuota,
     /// AWS failed, did not answer in time or could not be reached.
     Unavailable,
     /// The caller may not do this.
@@ -63,9 +65,13 @@ impl Kind {
     pub const fn intent(self) -> Intent {
         match self {
             Self::NotFound | Self::QueueExists | Self::AlreadyExists | Self::Conflict => Intent::RetryNow,
-            Self::DeletedRecently | Self::Throttled | Self::Unavailable | Self::CredentialsExpired | Self::InvalidPrincipal | Self::KeyUnusable => {
-                Intent::BackOff
-            }
+            Self::DeletedRecently
+            | Self::Throttled
+            | Self::AwaitingQuota
+            | Self::Unavailable
+            | Self::CredentialsExpired
+            | Self::InvalidPrincipal
+            | Self::KeyUnusable => Intent::BackOff,
             Self::AccessDenied | Self::CredentialsUnavailable | Self::WrongAccount | Self::OperatorRoleUnknown | Self::LimitExceeded => {
                 Intent::WaitForChange
             }
@@ -81,6 +87,7 @@ impl Kind {
             Self::AlreadyExists => Reason::KeyConflict,
             Self::DeletedRecently => Reason::WaitingForQueue,
             Self::Throttled => Reason::Throttled,
+            Self::AwaitingQuota => Reason::AwaitingQuota,
             Self::Unavailable | Self::CredentialsExpired => Reason::AwsUnavailable,
             Self::AccessDenied => Reason::AccessDenied,
             Self::CredentialsUnavailable | Self::OperatorRoleUnknown => Reason::CredentialsUnavailable,

@@ -35,8 +35,8 @@ impl Accounts {
     /// The queue of events, read with the operator's own credentials. The Region is the one given, else the one in the URL, else the operator's own.
     pub fn drift_queue(&self, url: &str, region: Option<&str>) -> DriftQueue {
         let region = region.or_else(|| region_of(url)).map(|region| Region::new(region.to_owned())).or_else(|| self.own_config().region().cloned());
-        let recorder =
-            Recorder { counts: self.call_counts().clone(), account: "operator".into(), region: region.as_ref().map_or("", Region::as_ref).into() };
+        let (counts, named) = (self.call_counts().clone(), region.as_ref().map_or("", Region::as_ref).into());
+        let recorder = Recorder { counts, account: "operator".into(), region: named, pace: None };
         let config = self.own_config().to_builder().region(region).build();
         let usual = self.own_config().timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
         let longer = |limit: Option<Duration>| limit.map_or(LONG_POLL * 2, |limit| limit + LONG_POLL);

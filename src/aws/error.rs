@@ -1,6 +1,7 @@
 //! The one error of this module, made from whatever the SDK reports.
 
 use std::error::Error;
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::operation::RequestId;
@@ -31,6 +32,8 @@ pub struct AwsError {
     pub request_id: Option<String>,
     /// What kind of error it is.
     pub kind: Kind,
+    /// How long its turn takes to come, of a call that was not sent since it would be too fast.
+    pub wait: Option<Duration>,
     /// The call may have been carried out: it was sent, and no answer told what became of it.
     pub outcome_unknown: bool,
 }
@@ -38,7 +41,7 @@ pub struct AwsError {
 impl AwsError {
     /// An error found here, without an answer of AWS.
     pub(super) fn new(operation: &'static str, kind: Kind, code: &str, message: impl Into<String>) -> Self {
-        Self { operation, code: code.to_owned(), message: message.into(), request_id: None, kind, outcome_unknown: false }
+        Self { operation, code: code.to_owned(), message: message.into(), request_id: None, kind, wait: None, outcome_unknown: false }
     }
 
     /// An answer that lacks what it must hold.
@@ -80,7 +83,7 @@ impl AwsError {
         let code = error.code().map(str::to_owned).or_else(|| raw_code(response)).unwrap_or_else(|| NO_CODE.to_owned());
         let message = error.message().unwrap_or("AWS gave no explanation").to_owned();
         let kind = Kind::of(operation, &code, &message, response.status().as_u16());
-        Self { operation, code, message, request_id: None, kind, outcome_unknown: false }
+        Self { operation, code, message, request_id: None, kind, wait: None, outcome_unknown: false }
     }
 
     /// No answer at all: no credentials, a malformed request, or no connection.
@@ -89,7 +92,7 @@ impl AwsError {
         E: Error + Send + Sync + 'static,
     {
         if let Some(cause) = find::<Self>(error) {
-            return cause.clone();
+            return if cause.kind == Kind::AwaitingQuota { Self { operation, ..cause.clone() } } else { cause.clone() };
         }
         if let Some(cause) = find::<CredentialsError>(error) {
             return Self::without_credentials(operation, cause);
@@ -147,7 +150,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |cause| (*cause).source())
 }
 
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     chain(error).find_map(|cause| cause.downcast_ref())
 }
 

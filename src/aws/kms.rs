@@ -11,6 +11,9 @@ use super::identity::timestamp;
 use super::kms_read::metadata;
 use crate::plan::state::{KeyMetadata, Tags};
 
+/// The call that makes a key; its turn is reserved before.
+pub const CREATE_KEY: &str = "kms:CreateKey";
+
 /// For calls that must not be repeated behind the caller's back.
 fn once() -> aws_sdk_kms::config::Builder {
     aws_sdk_kms::config::Config::builder().retry_config(RetryConfig::disabled())
@@ -30,10 +33,9 @@ impl Clients {
     /// Makes a symmetric key: `kms:CreateKey`. It is sent once only, since the call has no idempotency token and a repetition would make a second key:
     /// after [`AwsError::outcome_unknown`] look for it by its tags.
     pub async fn create_key(&self, policy: &str, tags: &Tags, description: &str) -> Result<KeyMetadata, AwsError> {
-        const OPERATION: &str = "kms:CreateKey";
-        let call = self.kms.create_key().policy(policy).description(description).set_tags(Some(to_sdk(OPERATION, tags)?));
-        let answer = call.customize().config_override(once()).send().await.map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
-        answer.key_metadata.map(metadata).ok_or_else(|| AwsError { outcome_unknown: true, ..AwsError::incomplete(OPERATION, "key") })
+        let call = self.kms.create_key().policy(policy).description(description).set_tags(Some(to_sdk(CREATE_KEY, tags)?));
+        let answer = call.customize().config_override(once()).send().await.map_err(|error| AwsError::from_sdk(CREATE_KEY, &error))?;
+        answer.key_metadata.map(metadata).ok_or_else(|| AwsError { outcome_unknown: true, ..AwsError::incomplete(CREATE_KEY, "key") })
     }
 
     /// Replaces a key's policy, with KMS's check that the caller keeps `kms:PutKeyPolicy`: `kms:PutKeyPolicy`.

@@ -19,7 +19,7 @@ impl Clients {
 
     /// All of a queue, if it exists: `sqs:GetQueueAttributes` and `sqs:ListQueueTags`, at once.
     pub async fn read_queue(&self, url: &str) -> Result<Option<QueueState>, AwsError> {
-        let both = tokio::try_join!(self.queue_attributes(url, QueueAttributeName::All), self.queue_tags(url));
+        let both = tokio::try_join!(self.all_attributes(url), self.queue_tags(url));
         Ok(found(both)?.map(|(attributes, tags)| QueueState { url: url.to_owned(), attributes, tags }))
     }
 
@@ -103,6 +103,11 @@ impl Clients {
     pub async fn delete_queue(&self, url: &str) -> Result<(), AwsError> {
         let answer = self.sqs.delete_queue().queue_url(url).send().await;
         found(answer.map_err(|error| AwsError::from_sdk("sqs:DeleteQueue", &error))).map(drop)
+    }
+
+    /// All attributes of a queue: `sqs:GetQueueAttributes`.
+    pub(super) async fn all_attributes(&self, url: &str) -> Result<Attributes, AwsError> {
+        self.queue_attributes(url, QueueAttributeName::All).await
     }
 
     pub(super) async fn queue_attributes(&self, url: &str, name: QueueAttributeName) -> Result<Attributes, AwsError> {

@@ -23,7 +23,7 @@ use super::codes::{Intent, Kind};
 use super::error::AwsError;
 use super::identity::AssumedRole;
 use super::own_requests::OwnRequests;
-use super::{CallCount, CallCounts};
+use super::{CallCount, CallCounts, Quotas, Rates};
 use crate::api::reasons::Reason;
 use crate::names::{Partition, Place, RoleArn};
 use crate::plan::state::{Attributes, Tags};
@@ -70,7 +70,8 @@ fn with_credentials(answers: Vec<Answer>, credentials: SharedCredentialsProvider
     let script = Script { answers: Arc::new(Mutex::new(answers.into())), ..Script::default() };
     let place = Place { partition: Partition::Aws, account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
     let counts = Arc::new(CallCounts::default());
-    (Clients::new(&config(&script, credentials), place, &counts, &OwnRequests::default()), counts)
+    let quotas = Arc::new(Quotas::new(Rates::default()));
+    (Clients::new(&config(&script, credentials), place, &counts, &quotas, &OwnRequests::default()), counts)
 }
 
 fn some_credentials() -> SharedCredentialsProvider {

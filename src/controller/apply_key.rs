@@ -13,7 +13,7 @@ use super::context::Context;
 use super::status::write_key_status;
 use crate::api::labels::FINALIZER;
 use crate::api::{QueueKey, QueueKeyStatus, Tenant};
-use crate::aws::{Clients, Kind};
+use crate::aws::{CREATE_KEY, Clients, Kind};
 use crate::plan::effect::KeyEffect;
 use crate::plan::{KeyAction, record};
 
@@ -39,9 +39,15 @@ impl KeyApplier<'_> {
             | KeyAction::ReadKey { .. }
             | KeyAction::ReadRotations { .. }
             | KeyAction::FindQueuesUnderKey { .. } => Ok(self.aws().await?.observe_key(action).await?.unwrap_or(KeyEffect::Done)),
-            KeyAction::RecordNonce => self.record_nonce(now).await,
+            KeyAction::RecordNonce => {
+                // Once a nonce is on record the key is made at once, or may have been made: whoever has no turn yet writes none.
+                self.aws().await?.reserve(CREATE_KEY).await?;
+                self.ctx.leadership.check()?;
+                self.record_nonce(now).await
+            }
             KeyAction::CreateKey { policy, tags, description } => {
                 let aws = self.aws().await?;
+                aws.reserve(CREATE_KEY).await?;
                 // Obtaining credentials may have taken long: whoever may not lead any more must not make a key.
                 self.ctx.leadership.check()?;
                 Ok(KeyEffect::Created(aws.create_key(policy, tags, description).await?))

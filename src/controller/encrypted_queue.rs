@@ -16,10 +16,12 @@ use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
 use super::wake::name_of;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, SHORT_WAIT, check_asked, cut, next_in_line, result_of, wait_in_line};
 use crate::api::conditions::{self, types};
 use crate::api::labels::CHECK_NOW;
+use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, Reason};
+use crate::aws::{AwsError, Caller, Reader, Subject, on_behalf};
 use crate::clock;
 use crate::desired::POLICY;
 use crate::outcome::End;
@@ -33,6 +35,29 @@ const KIND: &str = "EncryptedQueue";
 /// How often something is looked at that nobody tells of.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
+/// Whether a pass over a queue that is Ready would do or tell anything if AWS is as `reader` says.
+pub(super) async fn differs(ctx: &Context, object: &EncryptedQueue, reader: &Reader<'_>) -> Result<bool, AwsError> {
+    let resolved = resolve_queue(ctx, object, false).await;
+    let mut pass = Pass::new(ctx, object, &resolved, true);
+    for _ in 0..MOST_ROUNDS {
+        let now = clock::now();
+        let end = match pass.plan(now).into_iter().next() {
+            None => End::Complete,
+            Some(QueueAction::Hold(hold)) => End::Held(hold),
+            Some(action) => match Box::pin(reader.observe_queues(&action)).await? {
+                Some(effect) => {
+                    pass.observed.note(&action, effect, now);
+                    continue;
+                }
+                None => return Ok(true),
+            },
+        };
+        let previous = object.status.clone().unwrap_or_default();
+        return Ok(pass.status(&end, None, &previous) != previous);
+    }
+    Ok(true)
+}
+
 /// One pass over one object.
 struct Pass<'a> {
     ctx: &'a Context,
@@ -45,6 +70,12 @@ struct Pass<'a> {
 }
 
 pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    let NamespacedName { namespace, name } = name_of(object.as_ref());
+    let caller = Caller::Reconcile { subject: Subject::Queue { namespace, name }, tenant: object.spec.tenant.clone() };
+    on_behalf(caller, Box::pin(reconcile_one(object, ctx))).await
+}
+
+async fn reconcile_one(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     let object = ctx.fresh_queues.newest(object);
     let _within = ctx.claims.enter(&object.spec.tenant).await;
     if let Some(standing) = ctx.tenant(&object.spec.tenant).map(|tenant| ctx.claims.standing(&tenant)).filter(|standing| *standing != Standing::Ours)
@@ -52,7 +83,8 @@ pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) ->
         return Ok((ReconcileResult::Held, leave_alone(&ctx, &object, &standing).await?));
     }
     let resolved = resolve_queue(&ctx, &object, check_asked(object.as_ref(), served_check(&object)).is_some()).await;
-    let mut pass = Pass::new(&ctx, &object, &resolved);
+    let check = ctx.checks.take(KIND, &name_of(object.as_ref()).to_string());
+    let mut pass = Pass::new(&ctx, &object, &resolved, check);
     let end = Box::pin(pass.run()).await?;
     if let Some(uid) = object.uid() {
         ctx.absences.note(uid, pass.observed.source == Seen::Absent && pass.observed.dead_letter.present().is_none());
@@ -60,6 +92,9 @@ pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) ->
     if pass.deleting && end == End::Complete {
         ctx.backoff.succeeded(&pass.id());
         return Ok((ReconcileResult::Complete, Action::await_change()));
+    }
+    if let Some(wait) = wait_in_line(&end).filter(|wait| *wait < SHORT_WAIT) {
+        return Ok((ReconcileResult::Held, next_in_line(wait)));
     }
     let differences = Box::pin(pass.differences()).await?;
     let told = pass.tell(&end, differences.as_deref()).await?;
@@ -69,13 +104,12 @@ pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) ->
 }
 
 impl<'a> Pass<'a> {
-    fn new(ctx: &'a Context, object: &'a EncryptedQueue, resolved: &'a ResolvedQueue) -> Self {
+    fn new(ctx: &'a Context, object: &'a EncryptedQueue, resolved: &'a ResolvedQueue, check: bool) -> Self {
         let (paused, deleting) = (is_paused(object), object.metadata.deletion_timestamp.is_some());
         let status = object.status.clone().unwrap_or_default();
         let key_name = resolved.desired.as_ref().map(|desired| desired.key_name.clone()).ok().or_else(|| status.key.clone().map(|key| key.name));
         let key = key_name.and_then(|name| ctx.key(&name)).filter(|key| key.metadata.deletion_timestamp.is_none());
         let asked = check_asked(object, served_check(object));
-        let check = ctx.checks.take(KIND, &name_of(object).to_string());
         if let (Some(_), Some(key)) = (asked, &key) {
             ctx.checks.request("QueueKey", &key.name_any());
             ctx.wake.key(&key.name_any());
@@ -143,7 +177,7 @@ impl<'a> Pass<'a> {
                         self.observed.note_unknown();
                         break;
                     }
-                    Err(failure) => return Ok(End::Failed { reason: failure.reason, message: failure.message }),
+                    Err(failure) => return Ok(failure.into()),
                 }
                 if *action == QueueAction::RemoveFinalizer {
                     return Ok(End::Complete);
@@ -229,6 +263,16 @@ impl<'a> Pass<'a> {
         // As it stands after what this pass wrote itself.
         let object = &self.ctx.newest_queue(self.object);
         let previous = object.status.clone().unwrap_or_default();
+        let status = self.status(end, paused, &previous);
+        // The app's address before Ready; status also when it cannot be written.
+        let told = if self.deleting { Ok(true) } else { self.tell_app(&status).await };
+        if write_queue_status(self.ctx, object, &status).await? {
+            self.announce_reason(&previous, &status);
+        }
+        told
+    }
+
+    fn status(&self, end: &End, paused: Option<&[String]>, previous: &EncryptedQueueStatus) -> EncryptedQueueStatus {
         let key_name = self.resolved.desired.as_ref().ok().map(|desired| desired.key_name.as_str());
         let key = key_name.and_then(|name| self.ctx.key(name));
         let pass = QueuePass {
@@ -242,13 +286,7 @@ impl<'a> Pass<'a> {
             kept_sha256: self.kept.as_ref().map(KeptQueue::sha256),
             generation: self.object.metadata.generation,
         };
-        let status = pass.status(&previous, clock::now());
-        // The app's address before Ready; status also when it cannot be written.
-        let told = if self.deleting { Ok(true) } else { self.tell_app(&status).await };
-        if write_queue_status(self.ctx, object, &status).await? {
-            self.announce_reason(&previous, &status);
-        }
-        told
+        pass.status(previous, clock::now())
     }
 
     /// Writes the ConfigMap; false: one of its name is somebody else's.
@@ -294,6 +332,9 @@ impl<'a> Pass<'a> {
             }
             End::Held(hold) => {
                 self.ctx.backoff.succeeded(&self.id());
+                if let Some(wait) = wait_in_line(end) {
+                    return next_in_line(wait);
+                }
                 match hold.until {
                     Some(until) => Action::requeue(clock::wait_until(until)),
                     // SQS does not tell when a queue becomes empty, and nobody tells when a conflict is gone.

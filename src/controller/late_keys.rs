@@ -12,7 +12,7 @@ use super::claim::Standing;
 use super::context::Context;
 use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT, TAG_TENANT};
 use crate::api::{QueueKey, Reason, Tenant};
-use crate::aws::Clients;
+use crate::aws::{Caller, Clients, on_behalf};
 use crate::plan::late::{Stray, end_late, judge};
 use crate::plan::observed::FoundKey;
 use crate::plan::{KeyAction, render};
@@ -24,7 +24,7 @@ pub(super) async fn sweep(ctx: Arc<Context>, period: Duration) {
         let pause = period.mul_f64(rand::rng().random_range(0.5..1.0));
         tokio::time::sleep(pause).await;
         for (tenant, region) in places(&ctx) {
-            if let Err(failure) = Box::pin(sweep_place(&ctx, &tenant, &region)).await {
+            if let Err(failure) = on_behalf(Caller::SlowCheck, Box::pin(sweep_place(&ctx, &tenant, &region))).await {
                 tracing::warn!(tenant = tenant.name_any(), region, error = failure.message, "could not look for keys that nothing records");
             }
         }

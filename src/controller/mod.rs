@@ -3,6 +3,7 @@
 mod access_approval;
 mod apply_key;
 mod apply_queue;
+mod audit;
 mod backoff;
 mod claim;
 mod config_map;
@@ -29,6 +30,8 @@ pub(crate) use access_approval::usable_of;
 pub(crate) use context::account_key;
 pub use run::{ControllerSettings, Parts, run};
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -36,11 +39,18 @@ use crate::api::Reason;
 use crate::api::Tenant;
 use crate::api::labels::CHECK_NOW;
 use crate::aws::{AwsError, Intent, Kind};
+use crate::clock;
 use crate::outcome::End;
+use crate::plan::Hold;
 use crate::telemetry::metrics::ReconcileResult;
 
 /// Rounds of planning in one pass: more than any object needs, so that a plan that never ends is seen.
 const MOST_ROUNDS: usize = 20;
+
+/// A shorter wait in line is not worth telling.
+const SHORT_WAIT: Duration = Duration::from_secs(5);
+/// How often the place in line is told anew.
+const LOOK_AT_LINE: Duration = Duration::from_mins(1);
 
 /// What may help after a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +72,8 @@ struct Failure {
     kubernetes: bool,
     /// Somebody wrote the object since it was read.
     conflict: bool,
+    /// How long its turn takes to come, of a call that stands in line.
+    wait: Option<Duration>,
 }
 
 impl Failure {
@@ -72,6 +84,7 @@ impl Failure {
             retry: Retry::Later,
             kubernetes: false,
             conflict: false,
+            wait: None,
         }
     }
 }
@@ -89,24 +102,44 @@ impl Failure {
     }
 }
 
+impl From<Failure> for End {
+    fn from(Failure { reason, message, wait, .. }: Failure) -> Self {
+        match wait.and_then(|wait| clock::now().checked_add(wait).ok()) {
+            Some(until) => End::Held(Hold::until(reason, message, until)),
+            None => End::Failed { reason, message },
+        }
+    }
+}
+
+/// How long the turn of a call that stands in line takes to come.
+fn wait_in_line(end: &End) -> Option<Duration> {
+    let End::Held(Hold { reason: Reason::AwaitingQuota, until: Some(until), .. }) = end else { return None };
+    Some(Duration::try_from(until.duration_since(clock::now())).unwrap_or_default())
+}
+
+/// Whose turn it is is woken; looked at anyway so that what status says of the place in line is nearly true, and seldom where the line is long.
+fn next_in_line(wait: Duration) -> Action {
+    Action::requeue(LOOK_AT_LINE.max(wait / 4))
+}
+
 impl From<AwsError> for Failure {
     fn from(error: AwsError) -> Self {
         // What may have happened is looked at before anything else is decided.
         let retry = if error.outcome_unknown || error.intent() == Intent::RetryNow { Retry::Now } else { Retry::Later };
-        Self { reason: error.reason(), message: error.to_string(), retry, kubernetes: false, conflict: false }
+        Self { reason: error.reason(), message: error.to_string(), retry, kubernetes: false, conflict: false, wait: error.wait }
     }
 }
 
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
         let conflict = matches!(&error, kube::Error::Api(status) if status.is_conflict());
-        Self { reason: Reason::Pending, message: error.to_string(), retry: Retry::Later, kubernetes: true, conflict }
+        Self { reason: Reason::Pending, message: error.to_string(), retry: Retry::Later, kubernetes: true, conflict, wait: None }
     }
 }
 
 impl From<leader::LeadershipLost> for Failure {
     fn from(lost: leader::LeadershipLost) -> Self {
-        Self { reason: Reason::Pending, message: lost.to_string(), retry: Retry::Later, kubernetes: true, conflict: false }
+        Self { reason: Reason::Pending, message: lost.to_string(), retry: Retry::Later, kubernetes: true, conflict: false, wait: None }
     }
 }
 
@@ -126,7 +159,7 @@ fn no_end(rounds: usize) -> End {
 }
 
 fn dry_run(changes: &[String]) -> End {
-    End::Held(crate::plan::Hold::new(Reason::Paused, format!("the operator runs with --dry-run; not done: {}", changes.join("; "))))
+    End::Held(Hold::new(Reason::Paused, format!("the operator runs with --dry-run; not done: {}", changes.join("; "))))
 }
 
 /// As much of an annotation as status keeps.

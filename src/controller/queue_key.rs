@@ -14,10 +14,11 @@ use super::context::Context;
 use super::principals::refused_principals;
 use super::resolve::resolve_key;
 use super::status::write_key_status;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, check_asked, cut, result_of};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, SHORT_WAIT, check_asked, cut, next_in_line, result_of, wait_in_line};
 use crate::api::conditions::types;
 use crate::api::labels::{CHECK_NOW, TAG_CLUSTER, TAG_SUPERSEDED_BY};
 use crate::api::{EncryptedQueue, QueueKey, Reason, Tenant};
+use crate::aws::{AwsError, Caller, Reader, Subject, on_behalf};
 use crate::clock;
 use crate::desired::DesiredKey;
 use crate::names::RoleArn;
@@ -30,6 +31,11 @@ use crate::telemetry::metrics::ReconcileResult;
 const KIND: &str = "QueueKey";
 
 pub(super) async fn reconcile(object: Arc<QueueKey>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
+    let caller = Caller::Reconcile { subject: Subject::Key { name: object.name_any() }, tenant: object.spec.tenant.clone() };
+    on_behalf(caller, Box::pin(reconcile_one(object, ctx))).await
+}
+
+async fn reconcile_one(object: Arc<QueueKey>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     let object = ctx.fresh_keys.newest(object);
     let name = object.name_any();
     let Some(tenant) = ctx.tenant(&object.spec.tenant) else {
@@ -69,7 +75,35 @@ pub(super) async fn reconcile(object: Arc<QueueKey>, ctx: Arc<Context>) -> Resul
         return Ok((ReconcileResult::Complete, Action::await_change()));
     }
     let Pass { desired, observed, applier, .. } = pass;
+    // A nonce that no key was made with must go even so.
+    if let Some(wait) = wait_in_line(&end).filter(|wait| *wait < SHORT_WAIT && observed.nonce.as_ref().is_none_or(|nonce| !nonce.fresh)) {
+        return Ok((ReconcileResult::Held, next_in_line(wait)));
+    }
     tell(&ctx, &applier.object, Some(&desired), &observed, &end).await
+}
+
+/// Whether a pass over a key that is Ready would do or tell anything if AWS is as `reader` says.
+pub(super) async fn differs(ctx: &Context, object: &QueueKey, tenant: &Tenant, reader: &Reader<'_>) -> Result<bool, AwsError> {
+    let desired = resolve_key(ctx, object, tenant).await?;
+    let mut observed = objects::observed_key(object, true);
+    for _ in 0..if desired.is_used() { MOST_ROUNDS } else { 0 } {
+        let now = clock::now();
+        let end = match plan_key(&desired, &observed, ctx.window, now).into_iter().next() {
+            None => End::Complete,
+            Some(KeyAction::Hold(hold)) => End::Held(hold),
+            Some(action) => match Box::pin(reader.observe_key(&action)).await? {
+                Some(effect) => {
+                    observed.note(&action, effect, now);
+                    continue;
+                }
+                None => return Ok(true),
+            },
+        };
+        let previous = object.status.clone().unwrap_or_default();
+        let pass = KeyPass { desired: Some(&desired), observed: &observed, end: &end, checked_now: None, generation: object.metadata.generation };
+        return Ok(pass.status(&previous, now) != previous);
+    }
+    Ok(true)
 }
 
 struct Pass<'a> {
@@ -213,7 +247,7 @@ fn failed(action: &KeyAction, failure: Failure) -> End {
         let message = "KMS refuses the key policy: an administrator or the operator's role in spec.keyAdministrators, spec.breakGlassAdministrators or spec.aws of the tenant does not exist; create it or correct the tenant";
         return End::Failed { reason: Reason::PrincipalInvalid, message: message.to_owned() };
     }
-    End::Failed { reason: failure.reason, message: failure.message }
+    failure.into()
 }
 
 fn observed_key(ctx: &Context, object: &QueueKey) -> ObservedKey {
@@ -263,6 +297,9 @@ async fn tell(ctx: &Context, object: &QueueKey, desired: Option<&DesiredKey>, ob
         }
         End::Held(hold) => {
             ctx.backoff.succeeded(&id);
+            if let Some(wait) = wait_in_line(end) {
+                return Ok((result_of(end), next_in_line(wait)));
+            }
             hold.until.map_or_else(Action::await_change, |until| Action::requeue(clock::wait_until(until)))
         }
     };

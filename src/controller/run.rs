@@ -24,7 +24,7 @@ use super::events::Events;
 use super::leader::Leadership;
 use super::pod_identity::PodIdentities;
 use super::wake::{Ears, Triggers, Wake};
-use super::{Failure, Reconciled, access_approval, backoff, drift, drift_events, encrypted_queue, late_keys, queue_key, tenant, watch};
+use super::{Failure, Reconciled, access_approval, audit, backoff, drift, drift_events, encrypted_queue, late_keys, queue_key, tenant, watch};
 use crate::api::conditions::types;
 use crate::api::labels::OWNED_BY;
 use crate::aws::{Accounts, DriftQueue};
@@ -117,7 +117,10 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     if let Some(queue) = settings.drift_queue {
         tasks.spawn(drift_events::consume(ctx.clone(), metrics.clone(), queue));
     }
+    let line = ctx.clone();
+    tasks.spawn(async move { line.accounts.quotas().call(|subject| line.wake.subject(subject)).await });
     tasks.spawn(late_keys::sweep(ctx.clone(), settings.check_period));
+    tasks.spawn(audit::audit(ctx.clone(), metrics.clone(), settings.check_period));
     let controllers = start_controllers(&ctx, &metrics, triggers, settings.concurrency, &shut_down);
     tokio::select! {
         () = &mut stop => tracing::info!("stopping: what is under way finishes"),

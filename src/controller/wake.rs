@@ -16,6 +16,7 @@ use super::watch::Listener;
 use crate::api::encrypted_queue::{Consumer, Producer};
 use crate::api::queue_key::{KeyUser, NamespacedName};
 use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant, conditions};
+use crate::aws::Subject;
 use crate::desired::claimed_names;
 use crate::plan::objects::recorded_keys;
 
@@ -89,6 +90,13 @@ impl Wake {
 
     pub(super) fn key(&self, name: &str) {
         self.keys.unbounded_send(ObjectRef::new(name)).ok();
+    }
+
+    pub(super) fn subject(&self, subject: &Subject) {
+        match subject {
+            Subject::Queue { namespace, name } => self.queue(&NamespacedName { namespace: namespace.clone(), name: name.clone() }),
+            Subject::Key { name } => self.key(name),
+        }
     }
 
     pub(super) fn tenant(&self, name: &str) {

@@ -68,7 +68,12 @@ impl KeyPass<'_> {
         status.observed_generation = self.generation;
         status.checked_now = self.checked_now.clone().or(status.checked_now);
         // A nonce whose CreateKey was refused, or never sent, leaves nothing to look for.
-        if matches!(self.end, End::Failed { .. }) && self.observed.nonce.as_ref().is_some_and(|nonce| nonce.fresh) {
+        let is_refused = match self.end {
+            End::Failed { .. } => true,
+            End::Held(hold) => hold.reason == Reason::AwaitingQuota,
+            End::Complete => false,
+        };
+        if is_refused && self.observed.nonce.as_ref().is_some_and(|nonce| nonce.fresh) {
             status.creation = None;
         }
         status.applied_sha256 = self.applied(complete);

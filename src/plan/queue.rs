@@ -230,6 +230,7 @@ fn waiting_for_key(desired: &DesiredQueue, observed: &ObservedQueue) -> QueueAct
     });
     QueueAction::Hold(match observed.key.as_ref().and_then(|key| key.not_ready.as_ref()) {
         Some((reason, message)) if reason.class() == Class::Stalled => Hold::new(*reason, format!("{lost}QueueKey {name}: {message}")),
+        Some((Reason::AwaitingQuota, message)) => Hold::new(Reason::AwaitingQuota, format!("{lost}QueueKey {name}: {message}")),
         Some((_, message)) => Hold::new(Reason::WaitingForKey, format!("{lost}QueueKey {name} does not grant this queue's access yet: {message}")),
         None => Hold::new(Reason::WaitingForKey, format!("{lost}QueueKey {name} does not grant this queue's access yet")),
     })

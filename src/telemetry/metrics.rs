@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::events::{EventMetrics, EventOutcome};
+use super::findings::{ComplianceCounts, FindingCounts, FindingMetrics};
 use crate::aws::{CallCount, CallCounts};
 
 /// From one call to AWS to waiting for many.
@@ -111,6 +112,7 @@ struct Inner {
     durations: Family<Reconciles, Histogram, fn() -> Histogram>,
     reconciles: Family<Reconciles, Counter>,
     events: EventMetrics,
+    findings: FindingMetrics,
     now: Arc<Now>,
 }
 
@@ -126,8 +128,10 @@ impl Metrics {
         registry.register("reconcile", "Reconciles of an object, by how they ended", reconciles.clone());
         let events = EventMetrics::default();
         events.register(&mut registry);
+        let findings = FindingMetrics::default();
+        findings.register(&mut registry);
         registry.register_collector(Box::new(now.clone()));
-        Self(Arc::new(Inner { registry, durations, reconciles, events, now }))
+        Self(Arc::new(Inner { registry, durations, reconciles, events, findings, now }))
     }
 
     /// Counts a reconcile.
@@ -145,6 +149,11 @@ impl Metrics {
     /// Counts a failure to read the queue of events.
     pub fn event_queue_failed(&self) {
         self.0.events.failed();
+    }
+
+    /// Tells what the operator's audit found, in place of what the one before did.
+    pub fn set_findings(&self, findings: &FindingCounts, queues: &ComplianceCounts) {
+        self.0.findings.set(findings, queues);
     }
 
     /// What tells at each scrape whether this process leads; until then it does not. Only the first call counts.

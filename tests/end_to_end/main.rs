@@ -4,6 +4,7 @@
 
 mod adoption;
 mod approval;
+mod audit;
 mod bad_input;
 mod deleted;
 mod drift_events;
@@ -12,6 +13,8 @@ mod life;
 mod migration;
 mod plan;
 mod pod_identity;
+mod quota;
 mod rights;
 mod shared_key;
+mod slow_check;
 mod world;
