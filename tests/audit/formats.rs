@@ -32,7 +32,7 @@ async fn table(aws: &Aws) {
     let changing = [
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "KEY-ID"),
         (r"20\d\d-\d\d-\d\d", "DAY"),
-        (r"grant [0-9a-f]{20,}", "grant GRANT"),
+        (r"grant [0-9a-f]{8,}", "grant GRANT"),
         (r" +\n", "\n"),
         (r"  +", "  "),
     ];

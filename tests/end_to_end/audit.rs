@@ -3,7 +3,6 @@
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
-use test_support::User;
 use tokio::process::Command;
 
 use crate::life::{apply_examples, platform};
@@ -70,11 +69,7 @@ async fn audit(world: &World) -> (Option<i32>, Value) {
 async fn what_the_operator_makes_is_compliant_and_the_rest_is_told() {
     let mut world = World::new().await;
     world.apply_object(&definition()).await;
-    for file in ["operator.yaml"] {
-        world.apply(&std::fs::read_to_string(format!("{}/deploy/rbac/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()).await;
-    }
     platform(&world).await;
-    world.operator_user = User::Admin;
     world.start_operator(&["--check-period", "6s"]);
     apply_examples(&world, &["queue-orders", "queue-notifications", "queue-emails"]).await;
     for name in ["orders", "notifications", "emails"] {
