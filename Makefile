@@ -56,12 +56,24 @@ bench-idle: fixtures ## Watch the examples at rest for MINUTES (10): nothing is 
 	cargo bench --locked --bench budgets -- --idle $(or $(MINUTES),10)
 
 .PHONY: generate
-generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/)
+generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/, docs/metrics.md)
 	tools/generate.sh
 
 .PHONY: check-generated
 check-generated: ## Fail if a generated file is stale
 	tools/generate.sh --check
+
+.PHONY: docs
+docs: ## Write the book's generated references, check its links, and build it into target/book
+	tools/docs.sh
+
+.PHONY: check-docs
+check-docs: ## Fail if a reference of the book is stale or a link is broken
+	tools/docs.sh --check
+
+.PHONY: docs-test
+docs-test: fixtures ## Run the commands of the book (PAGES='start.md …' only some) against what the demo leaves running
+	tools/docs-test.sh $(PAGES)
 
 .PHONY: format
 format: ## Format the sources

@@ -45,3 +45,4 @@ pub mod plan;
 pub mod policy;
 pub mod preview;
 pub mod telemetry;
+pub mod who_decrypted;

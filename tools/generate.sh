@@ -7,10 +7,10 @@ source tools/common.sh
 chart=charts/encrypted-queue-operator
 
 # Every directory here is generated as a whole: what the generator does not write does not belong in it.
-generated=(crds "$chart/crds" "$chart/values.schema.json" deploy)
+generated=(crds "$chart/crds" "$chart/values.schema.json" deploy docs/metrics.md)
 
-# Written by hand, and kept as they are. (deploy/aws has generators of its own.)
-kept() { find deploy -name kustomization.yaml -o -path deploy/rbac/namespace.yaml -o -path "deploy/aws/*" -type f; }
+# Written by hand, and kept as they are, but for what is embedded in deploy/aws/cloudformation.
+kept() { find deploy -name kustomization.yaml -o -path deploy/rbac/namespace.yaml -o -path 'deploy/aws/*' -type f -not -path '*/.terraform*'; }
 
 # render FILE TEMPLATE…: what the chart makes of its own values, without what says that Helm applied it.
 render() {
@@ -43,7 +43,8 @@ TEMPLATE
 generate_into() {
     local file
     cargo run --quiet --bin encrypted-queue -- crds --output-dir "$1/crds"
-    mkdir -p "$1/$chart" "$1/deploy"
+    mkdir -p "$1/$chart" "$1/deploy" "$1/docs"
+    cargo run --quiet --bin encrypted-queue -- metrics >"$1/docs/metrics.md"
     cp -R "$1/crds" "$1/$chart/crds"
     cp -R "$1/crds" "$1/deploy/crds"
     definitions_as_json "$1/crds" | python3 tools/chart/values_schema.py "$chart/values.schema.json" >"$1/$chart/values.schema.json"
@@ -56,6 +57,7 @@ generate_into() {
     for file in access-approvals namespace-labels; do render "$1/deploy/admission/$file.yaml" "admission/$file.yaml"; done
     for file in deployment poddisruptionbudget networkpolicy; do render "$1/deploy/operator/$file.yaml" "$file.yaml"; done
     render "$1/deploy/operator/service.yaml" monitoring/service.yaml
+    python3 tools/aws/embed.py "$1/deploy/aws" "$1"/deploy/aws/cloudformation/*.yaml
 }
 
 fresh=$(mktemp -d)

@@ -48,7 +48,7 @@ async fn starts(stage: &mut Stage, what: &str) -> Vec<Memory> {
 }
 
 /// Ends the operator as a rollout does.
-async fn stop(stage: &mut Stage) {
+pub(crate) async fn stop(stage: &mut Stage) {
     let process = stage.process().await;
     process.terminate();
     stage.world.until("the operator has ended", async || process.has_ended()).await;

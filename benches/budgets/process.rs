@@ -40,6 +40,15 @@ impl Process {
         Memory { resident: kibibytes("VmRSS") / 1024.0, peak: kibibytes("VmHWM") / 1024.0 }
     }
 
+    /// Seconds of CPU that it has used.
+    pub(crate) fn cpu(&self) -> f64 {
+        let stat = fs::read_to_string(self.path("stat")).expect("the process runs");
+        // After the program's name, which is in parentheses: utime and stime are the 12th and 13th field, in hundredths of a second.
+        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let ticks = |at: usize| fields[at].parse::<f64>().expect("a number of ticks");
+        (ticks(11) + ticks(12)) / 100.0
+    }
+
     /// Asks it to end, so that it gives its lease up.
     pub(crate) fn terminate(&self) {
         let status = Command::new("kill").args(["-TERM", &self.id.to_string()]).status().expect("kill runs");

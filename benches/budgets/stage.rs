@@ -33,6 +33,12 @@ impl Stage {
         Self { world: World::new().await.without_witness() }
     }
 
+    /// The same over an emulator of AWS that is fast.
+    pub(crate) async fn over(emulator: &str) -> Self {
+        progress("starting API server");
+        Self { world: World::over(emulator).await.without_witness().quiet() }
+    }
+
     /// The same with the platform's objects and an operator that has verified both accounts.
     pub(crate) async fn with_operator(arguments: &[&str]) -> Self {
         let mut stage = Self::empty().await;

@@ -16,10 +16,12 @@ pub use manifest::adopt;
 pub use needs::TenantNeeds;
 pub use yaml::to_yaml;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::api::EncryptedQueue;
-use crate::names::Place;
+use crate::names::{Place, sha256_hex};
 use crate::plan::state::QueueState;
 
 /// A queue as it was found.
@@ -69,6 +71,23 @@ pub enum RemarkKind {
     Wider,
     /// Anything else.
     Note,
+}
+
+/// Gives each declaration a name that none of `taken`, namespace and name, has.
+pub fn name_apart<'a>(adopted: impl IntoIterator<Item = &'a mut Adopted>, taken: &mut BTreeSet<(String, String)>) {
+    for one in adopted {
+        let metadata = &mut one.object.metadata;
+        let namespace = metadata.namespace.clone().unwrap_or_default();
+        let name = metadata.name.clone().unwrap_or_default();
+        if !taken.insert((namespace.clone(), name.clone())) {
+            let queue = one.object.spec.queue.name.clone().unwrap_or_default();
+            let place = format!("{} {queue}", one.object.spec.region.as_deref().unwrap_or_default());
+            let cut: String = name.chars().take(56).collect();
+            let name = format!("{}-{}", cut.trim_end_matches('-'), &sha256_hex(&place)[..6]);
+            taken.insert((namespace, name.clone()));
+            metadata.name = Some(name);
+        }
+    }
 }
 
 impl RemarkKind {

@@ -36,6 +36,8 @@ pub struct TenantNeeds {
     pub cross_account_tiers: BTreeSet<String>,
     /// Tiers whose `spec.access` must allow organisations.
     pub organization_tiers: BTreeSet<String>,
+    /// Tiers whose `spec.access` must allow services, as it does unless somebody forbade it.
+    pub service_tiers: BTreeSet<String>,
 }
 
 impl TenantNeeds {
@@ -72,6 +74,7 @@ impl TenantNeeds {
         }
         for Producer { service, organization, .. } in &spec.producers {
             self.services.extend(service.iter().map(|service| service.principal.as_str().to_owned()));
+            self.service_tiers.extend(service.iter().map(|_| spec.sensitivity_tier.clone()));
             self.source_accounts.extend(service.iter().map(|service| service.source_account.clone()));
             self.organizations.extend(organization.iter().map(|organization| organization.id.clone()));
             self.organization_tiers.extend(organization.iter().map(|_| spec.sensitivity_tier.clone()));
@@ -87,6 +90,8 @@ impl TenantNeeds {
         };
         self.cross_account_tiers.retain(|tier| !allowed(tier, |access| access.cross_account));
         self.organization_tiers.retain(|tier| !allowed(tier, |access| access.organizations));
+        // A tier that is not known has the default.
+        self.service_tiers.retain(|tier| known.tiers.contains_key(tier) && !allowed(tier, |access| access.services));
         let own_names = [format!("{name}-*")];
         let Some(tenant) = known.tenants.get(name).map(|tenant| &tenant.spec) else {
             return self.queue_names.retain(|queue| !glob(&own_names[0], queue));
@@ -119,6 +124,7 @@ impl TenantNeeds {
             ("spec.principals.organizations", &self.organizations),
             ("spec.access.crossAccount: Allow in SensitivityTier", &self.cross_account_tiers),
             ("spec.access.organizations: Allow in SensitivityTier", &self.organization_tiers),
+            ("spec.access.services: Allow in SensitivityTier", &self.service_tiers),
         ];
         let shown = fields.into_iter().filter(|(_, values)| !values.is_empty());
         shown.map(|(field, values)| format!("{field}: {}", values.iter().map(String::as_str).collect::<Vec<_>>().join(", "))).collect()

@@ -122,6 +122,16 @@ impl Clients {
         }
     }
 
+    /// Policy of the key that a queue names, by id, ARN or alias; none where it does not exist or may not be read: `kms:DescribeKey`, `kms:GetKeyPolicy`.
+    pub async fn readable_key_policy(&self, key: &str) -> Result<Option<String>, AwsError> {
+        let Some(arn) = self.key_arn(key).await? else { return Ok(None) };
+        match self.key_policy(&arn).await {
+            Ok(policy) => Ok(Some(policy)),
+            Err(error) if matches!(error.kind, Kind::AccessDenied | Kind::Invalid | Kind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) async fn key_policy(&self, id: &str) -> Result<String, AwsError> {
         const OPERATION: &str = "kms:GetKeyPolicy";
         let answer = self.kms.get_key_policy().key_id(id).policy_name("default").send().await;

@@ -35,7 +35,7 @@ pub use inventory::{Alias, KeyDescription};
 pub use kms::CREATE_KEY;
 pub use kms_read::{KeyLastUsed, KeyRotation, RotationCause};
 pub use own_requests::OwnRequests;
-pub use quota::{Caller, Quotas, Rates, Subject, on_behalf};
+pub use quota::{CallLimits, Caller, Quotas, Rates, Subject, on_behalf};
 pub use sweep::{Aliases, ReadTogether, Reader};
 pub use traffic::MessageCounts;
 pub use trail::Trail;

@@ -129,12 +129,22 @@ pub struct Quotas {
     lines: Mutex<HashMap<LineKey, Line>>,
     /// Somebody came into a line.
     came: Notify,
+    limits: Mutex<BTreeMap<String, CallLimits>>,
+}
+
+/// What held calls of one operation up since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct CallLimits {
+    /// Requests that AWS throttled.
+    pub throttled: u64,
+    /// How long requests waited for the quota before they were sent.
+    pub waited: Duration,
 }
 
 impl Quotas {
     /// Nobody has called yet.
     pub fn new(rates: Rates) -> Self {
-        Self { rates, lines: Mutex::default(), came: Notify::new() }
+        Self { rates, lines: Mutex::default(), came: Notify::new(), limits: Mutex::default() }
     }
 
     /// Tells `wake` of each object whose turn it is. Runs until dropped.
@@ -160,13 +170,32 @@ impl Quotas {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).values().map(Line::waiting).sum()
     }
 
+    /// What held calls up, by operation.
+    pub fn limits(&self) -> BTreeMap<String, CallLimits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, action: &str, change: impl FnOnce(&mut CallLimits)) {
+        change(self.limits.lock().unwrap_or_else(PoisonError::into_inner).entry(action.to_owned()).or_default());
+    }
+
+    /// A request waited so long.
+    fn waited(&self, action: &str, so_long: Duration) {
+        self.note(action, |limits| limits.waited += so_long);
+    }
+
     /// Waits for, or takes a place in line for, a call that the current caller makes in a moment; it is then made without another wait.
     pub(super) async fn reserve(&self, place: &Place, operation: &'static str) -> Result<(), AwsError> {
         let Ok(caller) = CALLER.try_with(Caller::clone) else { return Ok(()) };
         loop {
-            match self.settle(place, operation, self.with_line(place, operation, |line, now| line.reserve(&caller, now)))? {
-                (wait, true) => tokio::time::sleep(wait).await,
-                (wait, false) => return Ok(tokio::time::sleep(wait).await),
+            let turn = self.with_line(place, operation, |line, now| line.reserve(&caller, now));
+            let (wait, again) = self.settle(place, operation, turn)?;
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+                self.waited(operation, wait);
+            }
+            if !again {
+                return Ok(());
             }
         }
     }
@@ -191,6 +220,7 @@ impl Quotas {
 
     /// AWS said that a call came too fast.
     pub(super) fn throttled(&self, place: &Place, action: &str) {
+        self.note(action, |limits| limits.throttled += 1);
         self.with_line(place, action, Line::throttled);
     }
 

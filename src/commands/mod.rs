@@ -10,6 +10,7 @@ pub mod plan;
 mod pod_identity;
 pub mod run;
 mod selector;
+pub mod who_decrypted;
 
 use std::io::{self, IsTerminal, Write};
 

@@ -26,11 +26,13 @@ use crate::audit::scan::{Pace, scan};
 use crate::clock;
 use crate::desired::ServiceAccountRole;
 use crate::explain::{Snapshot, service_accounts};
-use crate::telemetry::findings::{ComplianceCounts, FindingCounts};
+use crate::telemetry::figures::Findings;
 use crate::telemetry::metrics::Metrics;
 
 /// Most Events of one report and audit; the worst are told, the rest is counted.
 const MOST_EVENTS: usize = 20;
+/// How the reports of tenants are called, before the tenant's name.
+const TENANT: &str = "encrypted-queue-tenant-";
 
 /// Runs until dropped.
 pub(super) async fn audit(ctx: Arc<Context>, metrics: Metrics, period: Duration) {
@@ -59,7 +61,6 @@ impl Auditor {
         }
         let dialect = self.dialect().await;
         let declarations = Declarations::of(&self.snapshot(&tenants).await, &self.ctx.cluster_id);
-        let (mut findings, mut queues) = (FindingCounts::new(), ComplianceCounts::new());
         let accounts: BTreeSet<&str> = tenants.values().map(|tenant| tenant.spec.aws.account_id.as_str()).collect();
         for account in accounts {
             let tenants: BTreeMap<&String, &Arc<Tenant>> = tenants.iter().filter(|(_, tenant)| tenant.spec.aws.account_id == account).collect();
@@ -74,12 +75,10 @@ impl Auditor {
                 // What was found before is not mended by not being seen.
                 continue;
             }
-            count(&report, &mut findings, &mut queues);
             for subject in subjects(account, &tenants, report) {
                 self.publish(dialect, subject).await;
             }
         }
-        self.metrics.set_findings(&findings, &queues);
     }
 
     /// Those that belong to this install.
@@ -131,6 +130,9 @@ impl Auditor {
 
     /// Writes a report if it says something new, and tells of what is new in it.
     async fn publish(&mut self, dialect: Option<Dialect>, subject: Subject) {
+        // What is nobody's is told by account.
+        let label = subject.name.strip_prefix(TENANT).unwrap_or(&subject.name);
+        self.metrics.record_findings(label, counts(&subject));
         let found: BTreeSet<FindingKey> =
             subject.resources.iter().flat_map(|resource| resource.open().map(|finding| key(resource, finding))).collect();
         let mut known = self.known.get(&subject.name).cloned();
@@ -212,7 +214,7 @@ fn subjects(account: &str, tenants: &BTreeMap<&String, &Arc<Tenant>>, report: Au
     for (name, tenant) in tenants {
         let (resources, others) = rest.into_iter().partition(|resource| resource.tenant.as_ref() == Some(name));
         rest = others;
-        subjects.push(Subject { name: format!("encrypted-queue-tenant-{name}"), owners: vec![owner((name, tenant))], resources, problems });
+        subjects.push(Subject { name: format!("{TENANT}{name}"), owners: vec![owner((name, tenant))], resources, problems });
     }
     // Where there may have been something, it is told that there is nothing any more.
     if tenants.len() > 1 || !rest.is_empty() {
@@ -222,14 +224,10 @@ fn subjects(account: &str, tenants: &BTreeMap<&String, &Arc<Tenant>>, report: Au
     subjects
 }
 
-fn count(report: &AuditReport, findings: &mut FindingCounts, queues: &mut ComplianceCounts) {
-    for (resource, finding) in report.open() {
-        let tenant = resource.tenant.clone().unwrap_or_default();
-        *findings.entry((tenant, finding.check, finding.severity.as_str())).or_default() += 1;
+fn counts(subject: &Subject) -> Findings {
+    let mut counts = Findings::new();
+    for finding in subject.resources.iter().flat_map(ResourceReport::open) {
+        *counts.entry((finding.check, finding.severity.as_str())).or_default() += 1;
     }
-    for (tenant, (compliant, all)) in report.by_tenant() {
-        let (known_compliant, known_all) = queues.entry(tenant.unwrap_or_default().to_owned()).or_default();
-        *known_compliant += u64::try_from(compliant).unwrap_or(u64::MAX);
-        *known_all += u64::try_from(all).unwrap_or(u64::MAX);
-    }
+    counts
 }

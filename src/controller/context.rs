@@ -24,6 +24,7 @@ use crate::clock;
 use crate::desired::place_of;
 use crate::names::RoleArn;
 use crate::plan::SearchWindow;
+use crate::telemetry::metrics::Metrics;
 
 /// Caches of what the API server holds.
 pub(super) struct Stores {
@@ -43,6 +44,7 @@ pub(super) struct Context {
     pub(super) cluster_id: String,
     pub(super) identity: String,
     pub(super) accounts: Accounts,
+    pub(super) metrics: Metrics,
     pub(super) stores: Stores,
     pub(super) wake: Arc<Wake>,
     pub(super) events: Events,

@@ -181,6 +181,7 @@ impl Consumer {
         }) else {
             return EventOutcome::Unrelated;
         };
+        self.metrics.denied(&key.spec.tenant, &key.spec.sensitivity_tier);
         let queue = denied.queue.as_deref().and_then(|arn| QueueArn::parse(arn).ok());
         let about = (denied.by.clone(), denied.what.clone(), queue.as_ref().map_or_else(|| key.name_any(), ToString::to_string));
         if !self.refusals.lock().unwrap_or_else(PoisonError::into_inner).wait(about, Instant::now()).is_zero() {

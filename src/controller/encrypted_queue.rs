@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -16,8 +17,8 @@ use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
 use super::wake::name_of;
-use super::{Failure, MOST_ROUNDS, Reconciled, Retry, SHORT_WAIT, check_asked, cut, next_in_line, result_of, wait_in_line};
-use crate::api::conditions::{self, types};
+use super::{Failure, MOST_ROUNDS, Reconciled, Retry, SHORT_WAIT, check_asked, cut, next_in_line, result_of, tenant, wait_in_line};
+use crate::api::conditions::{self, Finding, types};
 use crate::api::labels::CHECK_NOW;
 use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, EncryptedQueueStatus, QueueKey, Reason};
@@ -268,6 +269,10 @@ impl<'a> Pass<'a> {
         let told = if self.deleting { Ok(true) } else { self.tell_app(&status).await };
         if write_queue_status(self.ctx, object, &status).await? {
             self.announce_reason(&previous, &status);
+            if let (Some(since), None, false) = (&previous.non_compliant_since, &status.non_compliant_since, self.deleting) {
+                let took = clock::now().duration_since(since.0).try_into().unwrap_or_default();
+                self.ctx.metrics.remedied(&self.object.spec.tenant, &self.object.spec.sensitivity_tier, took);
+            }
         }
         told
     }
@@ -286,7 +291,18 @@ impl<'a> Pass<'a> {
             kept_sha256: self.kept.as_ref().map(KeptQueue::sha256),
             generation: self.object.metadata.generation,
         };
-        pass.status(previous, clock::now())
+        let mut status = pass.status(previous, clock::now());
+        status.conditions.extend(self.budget(&previous.conditions));
+        status
+    }
+
+    /// Said while the tenant is over its budget; it blocks nothing.
+    fn budget(&self, previous: &[Condition]) -> Vec<Condition> {
+        let tenant = self.resolved.tenant.as_deref().filter(|tenant| tenant::is_over_budget(tenant));
+        let Some(tenant) = tenant else { return Vec::new() };
+        let message = format!("Tenant {} is over its spec.limits.monthlyKmsUsd; nothing is blocked", tenant.name_any());
+        let finding = Finding::of(types::WITHIN_BUDGET, Reason::OverBudget, message);
+        conditions::merge(previous, &[finding], self.object.metadata.generation, clock::now())
     }
 
     /// Writes the ConfigMap; false: one of its name is somebody else's.

@@ -47,25 +47,29 @@ async fn sweep_place(ctx: &Context, tenant: &Tenant, region: &str) -> Result<(),
     let keys = ctx.stores.keys.state();
     let recorded: BTreeSet<String> = keys.iter().filter_map(|key| key.status.as_ref()?.key_id.clone()).collect();
     let tags = [(TAG_CLUSTER.to_owned(), ctx.cluster_id.clone())].into();
+    let mut orphans = 0;
     for stray in clients.find_other_keys(&tags, &recorded).await? {
         let key = FoundKey { metadata: stray.metadata, tags: stray.tags };
         // One that cannot be judged holds no other up.
-        if let Err(failure) = Box::pin(judge_stray(ctx, region, &key)).await {
-            tracing::warn!(key = key.metadata.arn, error = failure.message, "could not judge a key that nothing records");
+        match Box::pin(judge_stray(ctx, region, &key)).await {
+            Ok(is_orphan) => orphans += u64::from(is_orphan),
+            Err(failure) => tracing::warn!(key = key.metadata.arn, error = failure.message, "could not judge a key that nothing records"),
         }
     }
+    ctx.metrics.record_orphans(format!("{}/{region}", tenant.spec.aws.account_id), orphans);
     Ok(())
 }
 
-async fn judge_stray(ctx: &Context, region: &str, key: &FoundKey) -> Result<(), Failure> {
+/// True: nothing records the key, and nobody let go of it.
+async fn judge_stray(ctx: &Context, region: &str, key: &FoundKey) -> Result<bool, Failure> {
     let tag = |name: &str| key.tags.get(name).map(String::as_str).unwrap_or_default();
     let Some(tenant) = ctx.tenant(tag(TAG_TENANT)) else {
         tracing::warn!(key = key.metadata.arn, tenant = tag(TAG_TENANT), "a key of this cluster belongs to a Tenant that does not exist");
-        return Ok(());
+        return Ok(false);
     };
     let _within = ctx.claims.enter(&tenant.name_any()).await;
     if ctx.claims.standing(&tenant) != Standing::Ours {
-        return Ok(());
+        return Ok(false);
     }
     // The cache may lag: the API server itself is asked.
     let object = Api::<QueueKey>::all(ctx.client.clone()).get_opt(tag(TAG_OBJECT)).await?;
@@ -73,7 +77,8 @@ async fn judge_stray(ctx: &Context, region: &str, key: &FoundKey) -> Result<(), 
     match (judge(key, status.as_ref()), &object) {
         (Stray::Late { recorded }, Some(object)) => {
             let clients = ctx.clients(&tenant, Some(region)).await.map_err(|error| Failure::no_account(&tenant, error))?;
-            end(ctx, &clients, object, key, &recorded).await
+            end(ctx, &clients, object, key, &recorded).await?;
+            Ok(false)
         }
         (Stray::Orphan, _) => {
             let note = format!(
@@ -85,9 +90,9 @@ async fn judge_stray(ctx: &Context, region: &str, key: &FoundKey) -> Result<(), 
             if ctx.check_asked("OrphanedKey", &key.metadata.id, Some(&note)) {
                 ctx.events.warn(tenant.as_ref(), "OrphanedKey", &note);
             }
-            Ok(())
+            Ok(true)
         }
-        _ => Ok(()),
+        _ => Ok(false),
     }
 }
 

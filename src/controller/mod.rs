@@ -12,6 +12,7 @@ mod drift;
 mod drift_events;
 mod encrypted_queue;
 mod events;
+mod figures;
 mod fingerprint;
 mod index;
 mod late_keys;

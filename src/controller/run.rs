@@ -24,7 +24,9 @@ use super::events::Events;
 use super::leader::Leadership;
 use super::pod_identity::PodIdentities;
 use super::wake::{Ears, Triggers, Wake};
-use super::{Failure, Reconciled, access_approval, audit, backoff, drift, drift_events, encrypted_queue, late_keys, queue_key, tenant, watch};
+use super::{
+    Failure, Reconciled, access_approval, audit, backoff, drift, drift_events, encrypted_queue, figures, late_keys, queue_key, tenant, watch,
+};
 use crate::api::conditions::types;
 use crate::api::labels::OWNED_BY;
 use crate::aws::{Accounts, DriftQueue};
@@ -86,6 +88,7 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
         identity: settings.identity.clone(),
         pod_identities: PodIdentities::new(settings.eks_cluster_name.as_deref().map(|cluster| accounts.pod_identity(cluster)), settings.check_period),
         accounts,
+        metrics: metrics.clone(),
         stores,
         wake,
         backoff: backoff::Backoff::default(),
@@ -112,6 +115,10 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     tracing::info!("caches are full, controllers start");
     let counted = ctx.clone();
     metrics.set_objects(move || count_objects(&counted.stores));
+    let counted = ctx.clone();
+    metrics.set_figures(move || figures::figures(&counted.stores));
+    let quotas = ctx.accounts.quotas().clone();
+    metrics.set_call_limits(move || quotas.limits());
     let (shut_down, _) = tokio::sync::watch::channel(false);
     tasks.spawn(drift::slow_check(ctx.clone(), settings.check_period));
     if let Some(queue) = settings.drift_queue {

@@ -79,7 +79,8 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
     let findings = conditions_of(&tenant, &account, cost);
     status.conditions = merge(&previous.conditions, &findings, tenant.metadata.generation, clock::now());
     let only_counts = TenantStatus {
-        conditions: previous.conditions.clone(),
+        // What the budget's condition says beside its status is a count too.
+        conditions: if say_the_same(&previous.conditions, &status.conditions) { status.conditions.clone() } else { previous.conditions.clone() },
         observed_generation: previous.observed_generation,
         controller: previous.controller.clone(),
         ..status.clone()
@@ -93,6 +94,7 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
             ctx.fresh_tenants.note(written);
         }
         announce(&ctx, tenant.as_ref(), &previous.conditions, &status.conditions);
+        announce_budget(&ctx, &tenant, &previous.conditions, &status.conditions);
     }
     let was_ready = conditions::is_true(&previous.conditions, types::READY);
     if !failed && !was_ready {
@@ -120,6 +122,34 @@ fn announce<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, previous: 
         && let Some(reason) = Reason::parse(&reason)
     {
         ctx.events.reason(object, reason, &message);
+    }
+}
+
+/// Whether two lists of conditions differ in nothing but the amounts that the budget's tells.
+fn say_the_same(previous: &[Condition], now: &[Condition]) -> bool {
+    let without_amounts = |conditions: &[Condition]| -> Vec<Condition> {
+        let mut conditions = conditions.to_vec();
+        conditions.iter_mut().filter(|condition| condition.type_ == types::WITHIN_BUDGET).for_each(|condition| condition.message.clear());
+        conditions
+    };
+    without_amounts(previous) == without_amounts(now)
+}
+
+/// Whether its status says so.
+pub(super) fn is_over_budget(tenant: &Tenant) -> bool {
+    let conditions = tenant.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions.iter().any(|condition| condition.type_ == types::WITHIN_BUDGET && condition.status == "False")
+}
+
+/// Says once that the estimate passed the budget, and once that it is within it again.
+fn announce_budget(ctx: &Context, tenant: &Tenant, previous: &[Condition], now: &[Condition]) {
+    let of = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == types::WITHIN_BUDGET).cloned();
+    let over = |condition: &Condition| condition.status == "False";
+    let was_over = of(previous).as_ref().is_some_and(over);
+    match of(now) {
+        Some(condition) if over(&condition) && !was_over => ctx.events.reason(tenant, Reason::OverBudget, &condition.message),
+        Some(condition) if !over(&condition) && was_over => ctx.events.reason(tenant, Reason::WithinBudget, &condition.message),
+        _ => {}
     }
 }
 

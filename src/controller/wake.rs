@@ -346,6 +346,10 @@ impl Listener<Tenant> for Ears {
             self.0.tenant(&name);
             self.0.dependants(&Dependency::Tenant(name.clone()));
         }
+        // Its queues say so too.
+        if self.0.changed("budget", name.clone(), &super::tenant::is_over_budget(tenant)) {
+            self.0.dependants(&Dependency::Tenant(name.clone()));
+        }
         // Whose it is.
         if self.0.changed("claim", name.clone(), &(tenant.labels(), tenant.status.as_ref().and_then(|status| status.controller.clone()))) {
             self.0.tenant(&name);
@@ -354,7 +358,7 @@ impl Listener<Tenant> for Ears {
     }
 
     fn deleted(&mut self, reference: &ObjectRef<Tenant>) {
-        self.0.forget(&["tenant", "claim"], &reference.name);
+        self.0.forget(&["tenant", "claim", "budget"], &reference.name);
         self.0.dependants(&Dependency::Tenant(reference.name.clone()));
     }
 }

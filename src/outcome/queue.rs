@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 
 use super::End;
-use crate::api::conditions::{Finding, merge, summarise, types};
+use crate::api::conditions::{Finding, is_true, merge, summarise, types};
 use crate::api::encrypted_queue::{AccessStatus, EncryptedQueueStatus, KeyReference, NextKey, QueueReference};
 use crate::api::sensitivity_tier::Others;
 use crate::api::{QueueKeyStatus, Reason};
@@ -82,7 +82,17 @@ impl QueuePass<'_> {
         let ready = self.desired.map_or_else(|_| String::new(), ready_message);
         let all: Vec<Finding> = summarise(&findings, &ready).into_iter().chain(findings).collect();
         status.conditions = merge(&previous.conditions, &all, self.generation, now);
+        status.non_compliant_since = self.non_compliant_since(previous, &status.conditions, now);
         status
+    }
+
+    /// First seen not to be as declared: after it was Ready, or as a queue that is being taken over.
+    fn non_compliant_since(&self, previous: &EncryptedQueueStatus, conditions: &[Condition], now: Timestamp) -> Option<Time> {
+        let is_ready = |conditions: &[Condition]| is_true(conditions, types::READY);
+        let taken_over = || previous.adoption.as_ref().is_some_and(|adoption| adoption.completed_at.is_none());
+        let was_first_seen = is_ready(&previous.conditions) || taken_over();
+        let since = || previous.non_compliant_since.clone().or_else(|| was_first_seen.then_some(Time(now)));
+        if self.deleting || is_ready(conditions) { None } else { since() }
     }
 
     fn complete(&self) -> bool {

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{Hold, KeyAction};
 use super::observed::{ObservedKey, ObservedKeyObject, ObservedQueue};
-use super::queue::{parsed_policy, side};
+use super::queue::side;
 use crate::api::Reason;
 use crate::api::queue_key::{DeletedPrincipal, KeyUser};
-use crate::desired::{DesiredKey, DesiredQueue, DesiredUser, owner_tags_match};
+use crate::desired::{DesiredKey, DesiredQueue, DesiredUser, POLICY, owner_tags_match};
 use crate::names::RoleArn;
 use crate::policy::access::{Capability, Grant, Principal, QueueAccess};
 use crate::policy::document::Document;
@@ -63,10 +63,16 @@ fn without(desired: &DesiredKey, user: &KeyUser, roles: &BTreeSet<RoleArn>) -> K
     KeyUser { grants_sha256: NOT_HELD.repeat(64), approved_grants, ..user.clone() }
 }
 
+/// The policy, if it names a principal that was deleted. Most texts tell at a glance that they do not: ids begin so, unless letters are escaped.
+fn with_deleted(policy: &str) -> Option<Document> {
+    let may = ["AROA", "AIDA", "\\"].iter().any(|sign| policy.contains(sign));
+    may.then(|| Document::parse(policy).ok())?.filter(Document::names_deleted_principals)
+}
+
 /// Ids in the key's policy, with the roles that are on record and not to be seen there.
 fn shown_by_key(desired: &DesiredKey, observed: &ObservedKey) -> Vec<DeletedPrincipal> {
     let state = observed.state.present().filter(|state| owner_tags_match(&state.tags, &desired.tags));
-    let Some(policy) = state.and_then(|state| Document::parse(&state.policy).ok()) else { return Vec::new() };
+    let Some(policy) = state.and_then(|state| with_deleted(&state.policy)) else { return Vec::new() };
     let declared = desired.users.iter().map(|user| (user.access.queue.clone(), user.access.dead_letter_queue.clone()));
     let queues = declared.chain(desired.kept.iter().filter_map(|kept| kept.queue.clone())).collect();
     let read = read_back::read_key_policy(&policy, &desired.place, &queues);
@@ -107,7 +113,8 @@ pub fn shown_by_queue(desired: &DesiredQueue, observed: &ObservedQueue) -> Vec<D
     let mut shown: BTreeMap<String, BTreeSet<RoleArn>> = BTreeMap::new();
     for which in [QueueKind::Source, QueueKind::DeadLetter] {
         let (Some(side), Some(found)) = (side(desired, which), observed.queue(which).present()) else { continue };
-        let Some(policy) = parsed_policy(found).filter(|_| owner_tags_match(&found.tags, &desired.tags)) else { continue };
+        let text = found.attributes.get(POLICY).filter(|_| owner_tags_match(&found.tags, &desired.tags));
+        let Some(policy) = text.and_then(|text| with_deleted(text)) else { continue };
         let read = read_back::read_queue_policy(&policy, which, &side.arn, &desired.place);
         let declared = super::queue::policy_of(&desired.access, desired, which)
             .map(|policy| read_back::read_queue_policy(&policy, which, &side.arn, &desired.place).grants);

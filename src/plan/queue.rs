@@ -272,9 +272,15 @@ pub(super) fn policy_of(access: &QueueAccess, desired: &DesiredQueue, which: Que
     }
 }
 
-fn all_attributes(desired: &DesiredQueue, access: &QueueAccess, which: QueueKind, key_arn: &str) -> Attributes {
+/// All attributes but the policy.
+fn settings(desired: &DesiredQueue, which: QueueKind, key_arn: &str) -> Attributes {
     let mut attributes = side(desired, which).map(|side| side.attributes.clone()).unwrap_or_default();
     attributes.insert(KMS_KEY.to_owned(), key_arn.to_owned());
+    attributes
+}
+
+fn all_attributes(desired: &DesiredQueue, access: &QueueAccess, which: QueueKind, key_arn: &str) -> Attributes {
+    let mut attributes = settings(desired, which, key_arn);
     if let Some(policy) = policy_of(access, desired, which) {
         attributes.insert(POLICY.to_owned(), policy.to_json());
     }
@@ -300,14 +306,14 @@ fn plan_side(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind,
 
 fn changes(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind, found: &QueueState, key_arn: &str, granted: bool) -> Vec<QueueAction> {
     let access = if granted { desired.access.clone() } else { only_what_is_there(desired, found, which) };
-    let mut wanted = all_attributes(desired, &access, which, key_arn);
+    let (mut wanted, policy) = (settings(desired, which, key_arn), policy_of(&access, desired, which));
     if !granted && found.attributes.get(KMS_KEY).is_some_and(|key| key != key_arn) {
         // Another key until this one admits the users. A queue without any key gets its own at once.
         wanted.remove(KMS_KEY);
     }
     let url = &found.url;
     let mut actions = Vec::new();
-    let attributes = attribute_changes(&wanted, &found.attributes);
+    let attributes = attribute_changes(&wanted, policy.as_ref(), &found.attributes);
     if !attributes.is_empty() {
         let arn = side(desired, which).map(|side| &side.arn);
         let revokes = arn.zip(attributes.get(POLICY)).is_some_and(|(arn, policy)| revokes(which, arn, &desired.place, found, policy));
@@ -343,13 +349,16 @@ pub(super) fn parsed_policy(found: &QueueState) -> Option<Document> {
     Document::parse(found.attributes.get(POLICY)?).ok()
 }
 
-/// Attributes to set so that `found` is as `wanted`: policies compared by meaning, and a redrive policy that nobody declared cleared.
-pub(super) fn attribute_changes(wanted: &Attributes, found: &Attributes) -> Attributes {
+/// Attributes to set so that `found` is as `wanted`: the policy compared by meaning, and a redrive policy that nobody declared cleared.
+fn attribute_changes(wanted: &Attributes, policy: Option<&Document>, found: &Attributes) -> Attributes {
     let mut changes: Attributes = wanted
         .iter()
         .filter(|(name, value)| !found.get(*name).is_some_and(|theirs| attribute_equal(name, value, theirs)))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
+    if let Some(policy) = policy.filter(|policy| !found.get(POLICY).is_some_and(|theirs| says(theirs, policy))) {
+        changes.insert(POLICY.to_owned(), policy.to_json());
+    }
     // Only CreateQueue takes it.
     changes.remove("FifoQueue");
     if !wanted.contains_key(REDRIVE) && found.get(REDRIVE).is_some_and(|value| !value.is_empty()) {
@@ -358,12 +367,12 @@ pub(super) fn attribute_changes(wanted: &Attributes, found: &Attributes) -> Attr
     changes
 }
 
+fn says(text: &str, policy: &Document) -> bool {
+    Document::parse(text).is_ok_and(|found| equivalence::equivalent(&found, policy))
+}
+
 fn attribute_equal(name: &str, ours: &str, theirs: &str) -> bool {
     match name {
-        POLICY => match (Document::parse(ours), Document::parse(theirs)) {
-            (Ok(ours), Ok(theirs)) => equivalence::equivalent(&ours, &theirs),
-            _ => false,
-        },
         REDRIVE | "RedriveAllowPolicy" => json_equal(ours, theirs),
         _ => ours == theirs,
     }

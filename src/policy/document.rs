@@ -14,7 +14,7 @@ pub const MAXIMUM_BYTES: usize = 256 * 1024;
 pub const VERSION: &str = "2012-10-17";
 
 /// Version that IAM assumes when the element is absent.
-const DEFAULT_VERSION: &str = "2008-10-17";
+pub(super) const DEFAULT_VERSION: &str = "2008-10-17";
 
 /// Values of one element: IAM gives neither order nor repetition a meaning.
 pub type Values = BTreeSet<String>;
@@ -114,6 +114,11 @@ impl Document {
         if text.len() > MAXIMUM_BYTES {
             return Err(DocumentError::TooLarge { bytes: text.len() });
         }
+        super::plain::read(text).map_or_else(|| Self::parse_with_care(text), Ok)
+    }
+
+    /// The same, whatever its shape.
+    pub(super) fn parse_with_care(text: &str) -> Result<Self, DocumentError> {
         let Unique(value) = serde_json::from_str(text).map_err(|error| DocumentError::Json(error.to_string().chars().take(200).collect()))?;
         let mut elements = object(value, "(root)")?;
         let version = optional_string(&mut elements, "Version")?.unwrap_or_else(|| DEFAULT_VERSION.to_owned());
@@ -128,6 +133,15 @@ impl Document {
         }
         let statements = statements.into_iter().enumerate().map(|(index, value)| statement(value, index)).collect::<Result<_, _>>()?;
         Ok(Self { version, id, statements })
+    }
+
+    /// Whether an Allow names a principal that was deleted.
+    pub fn names_deleted_principals(&self) -> bool {
+        let mut allows = self.statements.iter().filter(|statement| statement.effect == Effect::Allow);
+        allows.any(|statement| match &statement.principals {
+            Principals::Named(kinds) => kinds.values().flatten().any(|name| super::read_back::is_deleted(name)),
+            Principals::Absent | Principals::Anyone => false,
+        })
     }
 
     /// Compact JSON; equal documents give equal text.

@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use super::document::{Document, Effect, Principals, Statement, Values};
 
+/// Comparing each statement with each takes too long for more; SQS admits 20.
+const MOST_COMPARED: usize = 128;
+
 /// A document reduced to its meaning: equal normal forms, equal policies.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct NormalForm {
@@ -112,5 +115,16 @@ pub fn normal_form(document: &Document) -> NormalForm {
 
 /// Whether two documents mean the same.
 pub fn equivalent(a: &Document, b: &Document) -> bool {
-    normal_form(a) == normal_form(b)
+    same_statements(a, b) || normal_form(a) == normal_form(b)
+}
+
+/// Whether both say the same with the same words, in whatever order: quickly told, and true of nearly all policies that mean the same.
+fn same_statements(a: &Document, b: &Document) -> bool {
+    let stands_in = |statement: &Statement, other: &Document| other.statements.iter().any(|known| known.sid == statement.sid && known == statement);
+    a.statements.len() <= MOST_COMPARED
+        && a.version == b.version
+        && a.id == b.id
+        && a.statements.len() == b.statements.len()
+        && a.statements.iter().all(|statement| stands_in(statement, b))
+        && b.statements.iter().all(|statement| stands_in(statement, a))
 }

@@ -7,6 +7,7 @@ pub mod equivalence;
 mod grantees;
 pub mod key_policy;
 pub mod limits;
+mod plain;
 pub mod queue_policy;
 pub mod read_back;
 #[cfg(test)]

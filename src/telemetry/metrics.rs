@@ -16,8 +16,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::events::{EventMetrics, EventOutcome};
-use super::findings::{ComplianceCounts, FindingCounts, FindingMetrics};
-use crate::aws::{CallCount, CallCounts};
+use super::figures::{FigureMetrics, Figures, Findings};
+use crate::aws::{CallCount, CallCounts, CallLimits};
 
 /// From one call to AWS to waiting for many.
 const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -112,7 +112,7 @@ struct Inner {
     durations: Family<Reconciles, Histogram, fn() -> Histogram>,
     reconciles: Family<Reconciles, Counter>,
     events: EventMetrics,
-    findings: FindingMetrics,
+    figures: Arc<FigureMetrics>,
     now: Arc<Now>,
 }
 
@@ -128,10 +128,10 @@ impl Metrics {
         registry.register("reconcile", "Reconciles of an object, by how they ended", reconciles.clone());
         let events = EventMetrics::default();
         events.register(&mut registry);
-        let findings = FindingMetrics::default();
-        findings.register(&mut registry);
+        let figures = Arc::new(FigureMetrics::default());
+        figures.register(&mut registry);
         registry.register_collector(Box::new(now.clone()));
-        Self(Arc::new(Inner { registry, durations, reconciles, events, findings, now }))
+        Self(Arc::new(Inner { registry, durations, reconciles, events, figures, now }))
     }
 
     /// Counts a reconcile.
@@ -151,11 +151,6 @@ impl Metrics {
         self.0.events.failed();
     }
 
-    /// Tells what the operator's audit found, in place of what the one before did.
-    pub fn set_findings(&self, findings: &FindingCounts, queues: &ComplianceCounts) {
-        self.0.findings.set(findings, queues);
-    }
-
     /// What tells at each scrape whether this process leads; until then it does not. Only the first call counts.
     pub fn set_leader(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
         self.0.now.leader.set(leads);
@@ -164,6 +159,36 @@ impl Metrics {
     /// What counts the objects at each scrape. Only the first call counts.
     pub fn set_objects(&self, count: impl Fn() -> ObjectCounts + Send + Sync + 'static) {
         self.0.now.objects.set(count);
+    }
+
+    /// What tells the figures at each scrape. Only the first call counts.
+    pub fn set_figures(&self, figures: impl Fn() -> Figures + Send + Sync + 'static) {
+        self.0.figures.figures.set(figures);
+    }
+
+    /// What tells at each scrape by operation what held calls to AWS up. Only the first call counts.
+    pub fn set_call_limits(&self, limits: impl Fn() -> BTreeMap<String, CallLimits> + Send + Sync + 'static) {
+        self.0.figures.limits.set(limits);
+    }
+
+    /// Notes how long a queue was not as declared.
+    pub fn remedied(&self, tenant: &str, tier: &str, took: Duration) {
+        self.0.figures.remedied(tenant, tier, took);
+    }
+
+    /// Counts a use of a key that KMS denied.
+    pub fn denied(&self, tenant: &str, tier: &str) {
+        self.0.figures.denied(tenant, tier);
+    }
+
+    /// Notes what the last audit of a tenant found, in place of what the one before did. Checks and severities are closed sets.
+    pub fn record_findings(&self, tenant: &str, findings: Findings) {
+        self.0.figures.record_findings(tenant, findings);
+    }
+
+    /// Notes how many keys of an account and Region nothing records.
+    pub fn record_orphans(&self, place: impl Into<String>, count: u64) {
+        self.0.figures.record_orphans(place.into(), count);
     }
 
     /// All metrics in OpenMetrics text.
@@ -175,14 +200,14 @@ impl Metrics {
 }
 
 /// Something that is asked when it is needed, once it is known whom to ask.
-struct Source<T>(OnceLock<Box<dyn Fn() -> T + Send + Sync>>);
+pub(super) struct Source<T>(OnceLock<Box<dyn Fn() -> T + Send + Sync>>);
 
 impl<T: Default> Source<T> {
-    fn set(&self, source: impl Fn() -> T + Send + Sync + 'static) {
+    pub(super) fn set(&self, source: impl Fn() -> T + Send + Sync + 'static) {
         self.0.get_or_init(|| Box::new(source));
     }
 
-    fn get(&self) -> T {
+    pub(super) fn get(&self) -> T {
         self.0.get().map(|source| source()).unwrap_or_default()
     }
 }

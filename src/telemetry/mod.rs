@@ -1,7 +1,8 @@
 //! What the operator tells about itself: logs, metrics, health.
 
 pub mod events;
-pub mod findings;
+pub mod figures;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod page;

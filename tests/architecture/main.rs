@@ -8,8 +8,23 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Modules that decide and do nothing.
-const PURE: &[&str] =
-    &["src/adopt", "src/api", "src/cost", "src/desired", "src/drift", "src/explain", "src/names.rs", "src/outcome", "src/plan", "src/policy"];
+const PURE: &[&str] = &[
+    "src/adopt",
+    "src/api",
+    "src/audit",
+    "src/cost",
+    "src/desired",
+    "src/drift",
+    "src/explain",
+    "src/names.rs",
+    "src/outcome",
+    "src/plan",
+    "src/policy",
+    "src/who_decrypted",
+];
+
+/// What reads for such a module, in its folder.
+const READING: &[&str] = &["src/audit/scan.rs"];
 
 /// What reaches the world outside, or tells the time.
 const IMPURE: &str = r"(?x)
@@ -48,7 +63,8 @@ fn code(path: &Path) -> String {
 #[test]
 fn pure_modules_do_no_input_or_output() {
     let impure = Regex::new(IMPURE).unwrap();
-    let files: Vec<_> = PURE.iter().flat_map(|place| sources(&root().join(place))).collect();
+    let files = PURE.iter().flat_map(|place| sources(&root().join(place)));
+    let files: Vec<_> = files.filter(|file| !READING.iter().any(|reading| file.ends_with(reading))).collect();
     let found: Vec<_> =
         files.iter().filter_map(|file| impure.find(&code(file)).map(|found| format!("{}: {}", file.display(), found.as_str()))).collect();
     assert_eq!(found, Vec::<String>::new());

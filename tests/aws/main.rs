@@ -306,3 +306,49 @@ async fn an_endpoint_that_is_not_there_is_unavailable() {
     assert_eq!(other.unwrap_err().to_string(), error.to_string());
     assert_eq!(attempts(&accounts, "sts:GetCallerIdentity"), 2, "one call, repeated once by the SDK");
 }
+
+#[tokio::test]
+async fn messages_are_counted_hour_by_hour() {
+    let accounts = accounts(Settings::default()).await;
+    let key = own("eu-west-2");
+    let now = jiff::Timestamp::now();
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("eu-west-2"))
+        .endpoint_url(Moto::shared().await.unwrap().endpoint())
+        .credentials_provider(Credentials::new("AKIAEXAMPLE", "secret", None, None, "tests"));
+    let cloudwatch = aws_sdk_cloudwatch::Client::new(&config.load().await);
+    let put = async |queue: &str, metric: &str, hours_ago: i64, value: f64| {
+        use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+        // In the middle of an hour.
+        let at = (now.as_second() / 3600 - hours_ago) * 3600 + 1800;
+        let datum = MetricDatum::builder().metric_name(metric).value(value).timestamp(aws_smithy_types::DateTime::from_secs(at));
+        let datum = datum.dimensions(Dimension::builder().name("QueueName").value(queue).build()).build();
+        cloudwatch.put_metric_data().namespace("AWS/SQS").metric_data(datum).send().await.unwrap();
+    };
+    for _ in 0..2 {
+        put("busy", "NumberOfMessagesSent", 1, 20.0).await;
+    }
+    put("busy", "NumberOfMessagesReceived", 3, 7.0).await;
+    put("other", "NumberOfMessagesSent", 1, 5.0).await;
+
+    let queues = ["busy".to_owned(), "idle".to_owned()];
+    let traffic = accounts.message_counts(&key).await.unwrap().of(&queues, 24, now).await.unwrap();
+    assert_eq!(traffic.keys().collect::<Vec<_>>(), ["busy", "idle"]);
+    let busy = &traffic["busy"];
+    let sent: Vec<(u64, u64)> = busy.spans.iter().map(|span| (span.sent, span.received)).collect();
+    assert_eq!((busy.span_seconds, sent.len(), sent[23], sent[21]), (3600, 24, (40, 0), (0, 7)), "{sent:?}");
+    assert_eq!((traffic["idle"].total().sent, traffic["idle"].spans.len()), (0, 24));
+    assert_eq!(attempts(&accounts, "cloudwatch:GetMetricData"), 1, "all queues at once");
+}
+
+#[tokio::test]
+async fn another_accounts_counts_are_asked_through_its_role() {
+    let accounts = accounts(Settings::default()).await;
+    let counts = accounts.message_counts(&tenant("counter", "eu-west-2")).await.unwrap();
+    assert_eq!(
+        counts.of(&["orders".to_owned()], 2, jiff::Timestamp::now()).await.unwrap()["orders"].total(),
+        encrypted_queue::cost::Messages::default()
+    );
+    let wrong = AccountKey { account_id: OTHER.to_owned(), ..own("eu-west-2") };
+    assert_eq!(accounts.message_counts(&wrong).await.unwrap_err().kind, Kind::WrongAccount);
+}

@@ -181,6 +181,8 @@ fn object(mut object: Value) -> Value {
         status.remove("createdAt");
         // Some runs ask for it.
         status.remove("checkedNow");
+        // Told only by who saw it as declared before.
+        status.remove("nonCompliantSince");
         // Told by whoever narrowed access, and only for a while.
         if let Some(access) = status.get_mut("access").and_then(Value::as_object_mut) {
             access.remove("cachedDataKeysUntil");

@@ -216,3 +216,104 @@ async fn a_cluster_that_was_rebuilt_gets_its_queues_and_keys_back() {
     let ours = aliases.iter().filter(|alias| alias.alias_name().unwrap().starts_with("alias/encryptedqueue/")).count();
     assert_eq!(ours, made, "each key has one alias of ours");
 }
+
+/// Runs the command as an operator's colleague would: exit status, standard output, standard error.
+pub(crate) async fn command(world: &World, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_encrypted-queue"));
+    command.args(arguments).env("KUBECONFIG", world.control_plane.kubeconfig_path());
+    command.env("AWS_ENDPOINT_URL", world.proxy.endpoint()).env("AWS_ACCESS_KEY_ID", "operator").env("AWS_SECRET_ACCESS_KEY", "secret");
+    command.env("AWS_REGION", REGION).env("AWS_EC2_METADATA_DISABLED", "true").env("ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", crate::world::OPERATOR);
+    let output = command.output().await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// An Allow for a queue of the account.
+fn allow(queue: &str, principal: &serde_json::Value, actions: &[&str]) -> serde_json::Value {
+    let resource = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}");
+    json!({"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": resource})
+}
+
+fn policy(statements: &[serde_json::Value]) -> String {
+    json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+}
+
+#[tokio::test]
+async fn manifests_written_for_a_whole_account_are_planned_and_applied_without_a_loss() {
+    const CONSUME: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"];
+    let mut world = World::new().await;
+    platform(&world).await;
+    let role = |name: &str| json!({"AWS": format!("arn:aws:iam::{ACCOUNT}:role/{name}")});
+    let (api, worker) = (role("acme-orders-api"), role("acme-orders-worker"));
+    let dead = policy(&[allow("acme-old-dead", &worker, &CONSUME)]);
+    exists(&world, "acme-old-dead", &[("Policy", &dead), ("MessageRetentionPeriod", "1209600")]).await;
+    let redrive = json!({"deadLetterTargetArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:acme-old-dead"), "maxReceiveCount": 7}).to_string();
+    let old = policy(&[allow("acme-old", &api, &["sqs:SendMessage"]), allow("acme-old", &worker, &CONSUME)]);
+    let attributes = [("Policy", old.as_str()), ("RedrivePolicy", &redrive), ("VisibilityTimeout", "77")];
+    let url = exists(&world, "acme-old", &attributes).await;
+    let topic = format!("arn:aws:sns:{REGION}:{ACCOUNT}:orders");
+    let mut from_topic = allow("acme-fan-out.fifo", &json!("*"), &["SQS:SendMessage"]);
+    from_topic["Condition"] = json!({"ArnEquals": {"aws:SourceArn": topic}});
+    let fan_out = policy(&[from_topic, allow("acme-fan-out.fifo", &worker, &CONSUME)]);
+    exists(&world, "acme-fan-out.fifo", &[("Policy", &fan_out), ("FifoQueue", "true"), ("ContentBasedDeduplication", "true")]).await;
+    exists(&world, "acme-nobody", &[]).await;
+    let owned = exists(&world, "acme-owned", &[]).await;
+    let sqs = world.sqs(ACCOUNT, REGION).await;
+    let tags = [("cluster", "another"), ("object", "shop/owned")].map(|(name, value)| (format!("encryptedqueue.dev/{name}"), value.to_owned()));
+    sqs.tag_queue().queue_url(&owned).set_tags(Some(tags.into())).send().await.unwrap();
+    for queue in ["acme-old", "acme-fan-out.fifo", "acme-nobody"] {
+        let url = sqs.get_queue_url().queue_name(queue).send().await.unwrap().queue_url.unwrap();
+        sqs.tag_queue().queue_url(&url).tags("data-classification", "Internal").send().await.unwrap();
+    }
+
+    let mark = world.proxy.mark();
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let (status, said, problems) = command(&world, &["adopt", "--tenant", "acme", "--directory", folder]).await;
+    assert_eq!(status, Some(0), "{said}{problems}");
+    assert!(world.proxy.writes_since(mark).is_empty(), "nothing is written to AWS");
+    assert!(said.contains("skipped acme-owned") && said.contains("belongs to shop/owned of cluster another"), "{said}");
+    assert!(
+        said.contains("skipped acme-old-dead") && said.contains("spec.adoptableQueueNames: acme-fan-out.fifo, acme-nobody, acme-old, acme-old-dead"),
+        "{said}"
+    );
+    let nobody = std::fs::read_to_string(directory.path().join("acme-prod-acme-nobody.yaml")).unwrap();
+    assert!(nobody.contains("no policy names anybody: declare who sends"), "{nobody}");
+    std::fs::remove_file(directory.path().join("acme-prod-acme-nobody.yaml")).unwrap();
+    let again = command(&world, &["adopt", "acme-old", "--tenant", "acme", "--directory", folder]).await;
+    assert!(again.0 == Some(1) && again.2.contains("acme-prod-acme-old.yaml"), "none is overwritten: {again:?}");
+
+    // As the report asks.
+    may_be_adopted(&world, &["acme-fan-out.fifo", "acme-old", "acme-old-dead"]).await;
+    let (status, planned, problems) = command(&world, &["plan", "-f", folder, "-o", "json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&planned).unwrap_or_else(|_| panic!("{problems}"));
+    assert_eq!((status, &report["summary"]["refused"], &report["summary"]["stalled"]), (Some(2), &json!(0), &json!(0)), "{report:#}");
+    world.start_operator(&[]);
+    for name in ["acme-old", "acme-fan-out"] {
+        world.apply(&std::fs::read_to_string(directory.path().join(format!("acme-prod-{name}.yaml"))).unwrap()).await;
+    }
+    for name in ["acme-old", "acme-fan-out"] {
+        world.until_ready("acme-prod", name).await;
+    }
+    let attributes = world.attributes(&sqs, &url).await;
+    assert_eq!(attributes["VisibilityTimeout"], "77");
+    // Judged by asking everyone whom the old policies could mean.
+    for (queue, old) in [("acme-old", &old), ("acme-old-dead", &dead), ("acme-fan-out.fifo", &fan_out)] {
+        let url = sqs.get_queue_url().queue_name(queue).send().await.unwrap().queue_url.unwrap();
+        let new: serde_json::Value = serde_json::from_str(&world.attributes(&sqs, &url).await["Policy"]).unwrap();
+        let old: serde_json::Value = serde_json::from_str(old).unwrap();
+        let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}");
+        let after = test_support::judge::probes::queue_holders(&new, &arn, false);
+        let before = test_support::judge::probes::queue_holders(&old, &arn, false);
+        assert!(!before.is_empty(), "{queue}");
+        let is_own = |subject: &test_support::judge::probes::Subject| {
+            format!("{subject:?}").contains(ACCOUNT) && !format!("{subject:?}").contains("999999999999")
+        };
+        let lost: Vec<_> = before.iter().filter(|held| is_own(&held.0) && !after.contains(held)).collect();
+        assert!(
+            lost.iter()
+                .all(|(subject, _)| matches!(subject, test_support::judge::probes::Subject::Service { name, .. } if !name.starts_with("sns."))),
+            "{queue}: {lost:?}"
+        );
+    }
+}

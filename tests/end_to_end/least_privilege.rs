@@ -10,7 +10,7 @@ use test_support::proxy::Call;
 
 use super::OPERATOR;
 
-/// A line for each right: `aws policy action needed|allowed` or `kubernetes group resource namespaced|cluster verb`.
+/// A line for each right: `aws policy action needed|allowed` or `kubernetes group resource any|own verb`.
 pub(crate) const TAKEN: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/rights-taken");
 
 pub(super) fn judge(calls: &[Call], audited: &[Audited]) {
@@ -24,11 +24,12 @@ pub(super) fn judge(calls: &[Call], audited: &[Audited]) {
     note(&needed.chain(allowed).chain(own.into_iter().filter(|request| !request.resource.is_empty()).map(right)).collect());
 }
 
+/// Rights to the own lease are apart from those to all of a kind. An install's lease has the name of its ServiceAccount.
 fn right(request: &Audited) -> String {
-    let Audited { verb, group, resource, subresource, namespace, .. } = request;
+    let Audited { user, verb, group, resource, subresource, name, .. } = request;
     let of = if subresource.is_empty() { resource.clone() } else { format!("{resource}/{subresource}") };
-    let scope = if namespace == "encrypted-queue-operator" { "own" } else { "any" };
-    format!("kubernetes {group:?} {of} {scope} {verb}\n")
+    let is_own = resource == "leases" && (verb == "create" || user.rsplit(':').next() == Some(name));
+    format!("kubernetes {group:?} {of} {} {verb}\n", if is_own { "own" } else { "any" })
 }
 
 /// Tests run side by side: lines are written whole.

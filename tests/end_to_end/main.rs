@@ -6,6 +6,7 @@ mod adoption;
 mod approval;
 mod audit;
 mod bad_input;
+mod budget;
 mod deleted;
 mod drift_events;
 mod installs;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::api::ListParams;
 use serde_json::json;
 use test_support::proxy::Call;
 
@@ -30,8 +31,14 @@ async fn who_waits_for_a_key_is_told_its_place_and_tenants_take_turns() {
     for number in 0..8 {
         declare(&world, "acme", &format!("acme-{number}")).await;
     }
-    let waits = world.until_condition(NAMESPACE, "acme-7", "Reconciling", "True", "AwaitingQuota").await;
-    let said = message(&waits, "KeyReady");
+    let mut said = String::new();
+    let told = async || {
+        let queues = world.queues(NAMESPACE).list(&ListParams::default()).await.unwrap();
+        let waits = queues.into_iter().find(|queue| message(queue, "Reconciling").contains("in line"));
+        said = waits.as_ref().map(|queue| message(queue, "KeyReady")).unwrap_or_default();
+        waits.is_some_and(|queue| queue.status.unwrap().conditions.iter().any(|c| c.type_ == "Reconciling" && c.reason == "AwaitingQuota"))
+    };
+    world.until("somebody is told", told).await;
     assert!(said.contains("kms:CreateKey") && said.contains("in line for account"), "{said}");
     declare(&world, "globex", "globex-1").await;
     world.until_ready(NAMESPACE, "globex-1").await;

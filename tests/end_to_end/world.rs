@@ -29,6 +29,7 @@ use witness::Witness;
 /// The operator's own account, which is the emulator's default.
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const OPERATOR: &str = "arn:aws:iam::123456789012:role/encrypted-queue-operator";
+const LOG_FILTER: &str = "info,encrypted_queue=debug";
 /// How long anything may take to become true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -43,7 +44,8 @@ pub(crate) struct World {
     others: Vec<Server>,
     /// Taken at the end.
     witness: Option<Witness>,
-    _moto: Moto,
+    _moto: Option<Moto>,
+    log_filter: &'static str,
 }
 
 /// However a test ends well, every write to AWS in it must have kept the invariants.
@@ -61,12 +63,31 @@ impl Drop for World {
 impl World {
     /// Servers, definitions, no operator yet.
     pub(crate) async fn new() -> Self {
-        let (control_plane, moto) = futures::try_join!(ControlPlane::start(), Moto::start()).expect("servers start");
-        let proxy = Proxy::start(moto.endpoint().parse().expect("an address")).await.expect("proxy starts");
+        let moto = Moto::start().await.expect("the emulator starts");
+        let endpoint = moto.endpoint().to_owned();
+        let mut world = Self::over(&endpoint).await;
+        world._moto = Some(moto);
+        world
+    }
+
+    /// The same over another emulator.
+    pub(crate) async fn over(emulator: &str) -> Self {
+        let control_plane = ControlPlane::start().await.expect("servers start");
+        let proxy = Proxy::start(emulator.parse().expect("an address")).await.expect("proxy starts");
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
         let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
-        let world = Self { client, proxy, control_plane, installed: Mutex::default(), operator: None, others: Vec::new(), witness, _moto: moto };
+        let world = Self {
+            client,
+            proxy,
+            control_plane,
+            installed: Mutex::default(),
+            operator: None,
+            others: Vec::new(),
+            witness,
+            _moto: None,
+            log_filter: LOG_FILTER,
+        };
         for definition in crds::all() {
             world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
         }
@@ -82,6 +103,13 @@ impl World {
     #[allow(dead_code)]
     pub(crate) fn without_witness(mut self) -> Self {
         self.witness = None;
+        self
+    }
+
+    /// With an operator that logs as little as in production: what it takes is to be measured.
+    #[allow(dead_code)]
+    pub(crate) fn quiet(mut self) -> Self {
+        self.log_filter = "warn";
         self
     }
 
@@ -125,7 +153,7 @@ impl World {
             "NO_COLOR=1".into(),
             "ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW=3s".into(),
             "ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD=3s".into(),
-            "RUST_LOG=info,encrypted_queue=debug".into(),
+            format!("RUST_LOG={}", self.log_filter),
             env!("CARGO_BIN_EXE_encrypted-queue").into(),
             "run".into(),
             "--operator-role-arn".into(),

@@ -8,6 +8,7 @@
 mod adopted;
 mod declared;
 mod judged;
+mod least_privilege;
 mod mutants;
 mod named;
 mod opinions;

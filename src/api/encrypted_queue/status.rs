@@ -59,11 +59,14 @@ pub struct EncryptedQueueStatus {
     /// Facts about access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessStatus>,
+    /// Since when it has not been as declared, after it was; absent while it is. Kept, so that the time to remedy is known across restarts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub non_compliant_since: Option<Time>,
     /// Estimated KMS cost a month in US dollars, from declared values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = schema::dollars)]
     pub estimated_monthly_usd: Option<String>,
-    /// Conditions: Ready, Accepted, KeyReady, QueueReady, AccessInSync, WithinBudget, Reconciling, Stalled.
+    /// Conditions: Ready, Accepted, KeyReady, QueueReady, AccessInSync, Reconciling, Stalled; and, while its tenant is over its budget, WithinBudget.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -1,5 +1,7 @@
 //! Where every request passes on its way to AWS, repetitions included: it waits for its turn, or turns back.
 
+use std::time::Instant;
+
 use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -36,12 +38,13 @@ impl HttpConnector for Gate {
             Ok(first) => {
                 let (inner, quotas, place) = (self.inner.clone(), self.quotas.clone(), self.place.clone());
                 HttpConnectorFuture::new(async move {
-                    let mut next = first;
+                    let (mut next, started) = (first, Instant::now());
                     while let (wait, true) = next {
                         tokio::time::sleep(wait).await;
                         next = quotas.ask(&place, &action).map_err(|error| ConnectorError::other(error.into(), None))?;
                     }
                     tokio::time::sleep(next.0).await;
+                    quotas.waited(&action, started.elapsed());
                     inner.call(request).await
                 })
             }

@@ -17,6 +17,7 @@ use schemars::schema_for;
 use self::progress::Teller;
 use super::explain::{self, cluster, json};
 use super::plan::{LoadError, Manifests};
+use super::who_decrypted::{self, WhoDecrypted};
 use crate::api::Tenant;
 use crate::audit::baseline::{Baseline, BaselineError};
 use crate::audit::checks::Severity;
@@ -30,6 +31,7 @@ use crate::controller::account_key;
 use crate::explain::Snapshot;
 use crate::names::{Partition, RoleArn};
 use crate::preview::one_line;
+use crate::who_decrypted::who_decrypted_text;
 
 /// Arguments of `encrypted-queue audit`.
 #[derive(clap::Args, Clone, Debug)]
@@ -75,6 +77,9 @@ pub struct Arguments {
     /// EKS cluster whose Pod Identity associations give ServiceAccounts their roles, as the operator has it; not asked with --offline
     #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
     pub eks_cluster_name: Option<String>,
+    /// Who decrypts, instead of the checks.
+    #[command(flatten)]
+    pub who_decrypted: WhoDecrypted,
     /// Print the JSON Schema of what -o json answers, and nothing else
     #[arg(long, exclusive = true)]
     pub schema: bool,
@@ -154,6 +159,12 @@ pub enum Error {
     /// AWS refused or did not answer.
     #[error("AWS: {0}")]
     Aws(#[from] AwsError),
+    /// A log file cannot be read.
+    #[error(transparent)]
+    Logs(#[from] who_decrypted::ReadError),
+    /// There is no such format.
+    #[error("--who-decrypted answers as table or json")]
+    NoSuchFormat,
     /// The answer could not be written.
     #[error("cannot write the answer: {0}")]
     Write(#[from] io::Error),
@@ -168,7 +179,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         write(&json(&schema_for!(AuditReport))?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let report = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(audit(arguments))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if arguments.who_decrypted.who_decrypted {
+        return runtime.block_on(tell_who_decrypted(arguments));
+    }
+    let report = runtime.block_on(audit(arguments))?;
     write(&text(&report, arguments.output)?)?;
     let code = if report.partial { 1 } else { u8::from(report.fails(arguments.fail_on.severity())) * 2 };
     Ok(ExitCode::from(code))
@@ -208,6 +223,24 @@ pub async fn audit(arguments: &Arguments) -> Result<AuditReport, Error> {
     let calls = accounts.call_counts().snapshot().values().map(|count| count.attempts).sum();
     teller.done(&inventory, calls);
     Ok(AuditReport::of(&inventory, &baseline, clock::now()))
+}
+
+async fn tell_who_decrypted(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let WhoDecrypted { from, days, .. } = &arguments.who_decrypted;
+    let report = if from.is_empty() {
+        let accounts = Accounts::connect(Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() }).await?;
+        let snapshot = if arguments.offline { from_manifests(arguments)? } else { from_cluster(arguments, &accounts).await? };
+        let targets = targets(arguments, &snapshot, &accounts).await?;
+        who_decrypted::from_history(&accounts, &targets, *days, clock::now()).await
+    } else {
+        who_decrypted::from_files(from)?
+    };
+    write(&match arguments.output {
+        Output::Table => who_decrypted_text(&report),
+        Output::Json => json(&report)?,
+        Output::Sarif | Output::Html => return Err(Error::NoSuchFormat),
+    })?;
+    Ok(ExitCode::from(u8::from(report.partial)))
 }
 
 fn baseline(arguments: &Arguments) -> Result<Baseline, Error> {

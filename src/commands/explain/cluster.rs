@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use crate::api::queue_key::NamespacedName;
-use crate::api::{AccessApproval, EncryptedQueue, QueueKey, Tenant};
+use crate::api::{AccessApproval, EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::desired::{ServiceAccountRole, object_name};
 use crate::explain::{Snapshot, service_accounts};
 use crate::names::RoleArn;
@@ -142,6 +142,11 @@ pub(in crate::commands) async fn approvals_and_id(client: &Client) -> Result<(Ve
 pub(in crate::commands) async fn tenants_and_id(client: &Client) -> Result<(Vec<Tenant>, Option<String>), Error> {
     let tenants = answered(Api::<Tenant>::all(client.clone()).list(&ListParams::default()).await, || "Tenants".into())?;
     Ok((tenants.items, id(client).await?))
+}
+
+/// All tiers.
+pub(in crate::commands) async fn tiers(client: &Client) -> Result<Vec<SensitivityTier>, Error> {
+    Ok(answered(Api::<SensitivityTier>::all(client.clone()).list(&ListParams::default()).await, || "SensitivityTiers".into())?.items)
 }
 
 async fn id(client: &Client) -> Result<Option<String>, Error> {

@@ -190,6 +190,13 @@ impl Manifests {
         (snapshot, queues)
     }
 
+    /// Every object of the manifests, whether or not any bears upon another.
+    pub fn everything(&self, now: Timestamp) -> Snapshot {
+        let mut snapshot = self.alone(now).0;
+        snapshot.queues.extend(self.queues.clone());
+        snapshot
+    }
+
     /// Lays everything else over the cluster's; returns the queues to plan.
     pub fn lay_over(&self, snapshot: &mut Snapshot) -> BTreeSet<NamespacedName> {
         snapshot.tenants.extend(self.tenants.clone());

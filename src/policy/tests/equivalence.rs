@@ -31,6 +31,7 @@ proptest! {
     fn normalised_policies_are_equal(document in documents(), seed in any::<u64>()) {
         let text = normalised(&document, &mut Dice(seed));
         let read = Document::parse(&text).unwrap();
+        prop_assert_eq!(Ok(read.clone()), Document::parse_with_care(&text));
         prop_assert!(equivalent(&document, &read), "{}\n{}", document, text);
     }
 

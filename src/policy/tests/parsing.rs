@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::cases;
 use crate::policy::document::{Conditions, Document, DocumentError, Effect, MAXIMUM_BYTES, Principals, Values};
 use crate::policy::equivalence::{equivalent, normal_form};
+use crate::policy::plain;
 use crate::policy::queue_policy::QueueKind;
 use crate::policy::read_back::{read_key_policy, read_queue_policy};
 
@@ -20,6 +21,13 @@ fn read_everything(document: &Document) {
         assert!(line.len() < 10_000 && !line.contains('\n'), "{line}");
     }
     let _ = normal_form(document);
+}
+
+/// The quick reader reads as the careful one, or not at all.
+fn readers_agree(text: &str) {
+    if let Some(document) = plain::read(text) {
+        assert_eq!(Document::parse_with_care(text), Ok(document), "{text}");
+    }
 }
 
 fn element_names() -> impl Strategy<Value = String> {
@@ -60,10 +68,12 @@ proptest! {
     #[test]
     fn any_text(text in any::<String>()) {
         let _ = Document::parse(&text);
+        readers_agree(&text);
     }
 
     #[test]
     fn any_json(value in json()) {
+        readers_agree(&value.to_string());
         if let Ok(document) = Document::parse(&value.to_string()) {
             read_everything(&document);
         }
@@ -72,6 +82,7 @@ proptest! {
     #[test]
     fn any_statements(statements in vec(statement(), 0..4)) {
         let text = serde_json::json!({ "Statement": statements }).to_string();
+        readers_agree(&text);
         let document = Document::parse(&text).unwrap();
         read_everything(&document);
         let again = Document::parse(&document.to_json()).unwrap();
@@ -114,6 +125,13 @@ fn what_is_not_a_policy_is_refused_by_name() {
         (r#"{"Statement":{"Effect":"allow"}}"#, "policy element Statement[0].Effect: expected Allow or Deny"),
     ] {
         assert_eq!(Document::parse(text).unwrap_err().to_string(), message);
+    }
+    for twice in [
+        r#"{"Id":"a","Id":"a","Statement":[]}"#,
+        r#"{"Statement":[{"Effect":"Deny","Condition":{"Bool":{"k":"1","k":"2"}}}]}"#,
+        r#"{"Statement":[{"Effect":"Deny","Principal":{"AWS":"1","AWS":"2"}}]}"#,
+    ] {
+        assert!(plain::read(twice).is_none() && Document::parse(twice).unwrap_err().to_string().contains("is given twice"), "{twice}");
     }
     let twice = Document::parse(r#"{"Statement":[{"Effect":"Deny","Effect":"Allow"}]}"#).unwrap_err().to_string();
     assert!(twice.contains("\"Effect\" is given twice"), "{twice}");

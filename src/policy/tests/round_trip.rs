@@ -11,6 +11,7 @@ use crate::policy::access::{Capability, Principal};
 use crate::policy::document::Document;
 use crate::policy::equivalence::equivalent;
 use crate::policy::key_policy::{self, Administration};
+use crate::policy::plain;
 use crate::policy::queue_policy::{Denial, QueueKind, render_dead_letter, render_queue};
 use crate::policy::read_back::{read_key_policy, read_queue_policy};
 
@@ -18,6 +19,8 @@ fn reparsed(document: &Document) -> Document {
     let parsed = Document::parse(&document.to_json()).unwrap();
     assert!(equivalent(document, &parsed));
     assert_eq!(parsed, *document);
+    assert_eq!(plain::read(&document.to_pretty_json()).as_ref(), Some(document), "of the usual shape");
+    assert_eq!(Document::parse_with_care(&document.to_json()).as_ref(), Ok(document));
     let sids: BTreeSet<_> = parsed.statements.iter().map(|statement| statement.sid.clone().unwrap()).collect();
     assert_eq!(sids.len(), parsed.statements.len(), "Sids must differ");
     assert!(sids.iter().flat_map(|sid| sid.bytes()).all(|b| b.is_ascii_alphanumeric()));

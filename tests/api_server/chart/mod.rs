@@ -181,6 +181,8 @@ fn a_chart_installs_the_operator_it_was_made_with() {
 fn alerts_and_dashboard_are_about_metrics_that_exist() {
     let metrics = Metrics::new(Arc::new(CallCounts::default()));
     metrics.reconciled(Kind::QueueKey, ReconcileResult::Failed, Duration::from_secs(1));
+    metrics.remedied("acme", "internal", Duration::from_secs(1));
+    metrics.denied("acme", "internal");
     let text = metrics.encode().unwrap();
     let series = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let exported: BTreeSet<String> = series.flat_map(|(name, kind)| names(name, kind)).collect();

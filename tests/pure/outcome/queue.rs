@@ -96,6 +96,23 @@ fn refused() -> Case {
 }
 
 #[test]
+fn since_when_it_is_not_as_declared_is_kept_until_it_is() {
+    let since = |status: &EncryptedQueueStatus| status.non_compliant_since.as_ref().map(|since| since.0);
+    // What is being made was never as declared: nothing is remedied.
+    let making = fine().held(Reason::WaitingForKey).status();
+    assert_eq!(since(&making), None);
+    let ready = fine().told(&making, NOON);
+    assert_eq!(since(&ready), None);
+    let refused_then = refused().told(&ready, NOON);
+    assert_eq!(since(&refused_then), Some(at(NOON)));
+    let still = fine().failed(Reason::AwsUnavailable).told(&refused_then, "2026-11-24T12:00:00Z");
+    assert_eq!(since(&still), Some(at(NOON)), "the first time counts");
+    assert_eq!(since(&fine().told(&still, "2026-11-25T12:00:00Z")), None);
+    let ending = fine().but(|case| case.deleting = true);
+    assert_eq!(since(&ending.told(&still, "2026-11-25T12:00:00Z")), None);
+}
+
+#[test]
 fn each_end_and_its_conditions() {
     let suspended = of(&declared().with_tenant(json!({"spec": {"access": "Suspended"}})));
     let rest = "QueueReady=Unknown/Pending AccessInSync=Unknown/Pending";

@@ -12,7 +12,7 @@
 
 pub mod chart;
 mod control_plane;
-mod http;
+pub mod http;
 pub mod judge;
 pub mod kubernetes_proxy;
 mod moto;

@@ -41,19 +41,19 @@ pub fn policy_of(name: &str, partition: &str, account: &str, cluster: &str, queu
         ("AdoptableQueueNames", "*"),
         ("TenantRoleName", "encrypted-queue-operator"),
         ("EksClusterName", "*"),
-        ("DriftQueueName", "encrypted-queue-drift"),
+        ("DriftQueueName", "drift"),
     ];
     policy(name, &values)
 }
 
-/// What an identity's policy says: nobody is named there, since it speaks of whoever has it.
-pub fn identity_verdict(policy: &Value, request: &Request) -> Verdict {
+/// An identity's policy as one of a resource: nobody is named there, since it speaks of whoever has it.
+pub fn of_anyone(policy: &Value) -> Value {
     let named = |statement: &Value| {
         let mut statement = statement.clone();
         statement["Principal"] = "*".into();
         statement
     };
-    evaluate(&json!({"Statement": items(&policy["Statement"]).into_iter().map(named).collect::<Vec<_>>()}), request)
+    json!({"Version": "2012-10-17", "Statement": items(&policy["Statement"]).into_iter().map(named).collect::<Vec<_>>()})
 }
 
 /// What it took to do what was done.
@@ -266,7 +266,8 @@ impl Replay {
     }
 
     fn asks_of_sqs(&self, call: &Call) -> Vec<Ask> {
-        let (action, request) = (format!("sqs:{}", call.operation), &call.request);
+        // A batch takes the right to each of its messages.
+        let (action, request) = (format!("sqs:{}", call.operation.trim_end_matches("Batch")), &call.request);
         let name = match text(request, "QueueName") {
             "" => text(request, "QueueUrl").rsplit('/').next().unwrap_or_default(),
             name => name,
@@ -313,11 +314,11 @@ impl Replay {
             let made = || {
                 let names: &[&'static str] = if account == self.account { &OWN } else { &TENANT };
                 let (queue_names, adopts) = if is_new { ("*", false) } else { ("new", true) };
-                let values = |name| (name, policy_of(name, partition, account, cluster, queue_names));
+                let values = |name| (name, of_anyone(&policy_of(name, partition, account, cluster, queue_names)));
                 names.iter().copied().filter(|name| adopts || *name != "adoption").map(values).collect()
             };
             let policies: &Vec<(&str, Value)> = self.policies.entry(of_role).or_insert_with(made);
-            let verdicts: Vec<_> = policies.iter().map(|(name, policy)| (*name, identity_verdict(policy, request))).collect();
+            let verdicts: Vec<_> = policies.iter().map(|(name, policy)| (*name, evaluate(policy, request))).collect();
             if verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Denied) {
                 return None;
             }

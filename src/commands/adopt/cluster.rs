@@ -1,107 +1,29 @@
-//! `encrypted-queue adopt`: gives the queues and keys of a cluster that is gone to the one that took its place.
+//! `encrypted-queue adopt --from-cluster`: gives the queues and keys of a cluster that is gone to the one that took its place.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use futures::{StreamExt, stream};
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::explain::{self, cluster};
+use super::{Arguments, Error, Output};
 use crate::api::Tenant;
 use crate::api::labels::{TAG_CLUSTER, TAG_OBJECT, TAG_RELEASED, TAG_TENANT};
 use crate::aws::{Accounts, AwsError, Clients, Settings};
 use crate::clock;
+use crate::commands::explain::{self, cluster};
 use crate::controller::account_key;
-use crate::names::{RoleArn, queue_name_of, sha256_hex};
+use crate::names::{queue_name_of, sha256_hex};
 use crate::plan::state::{KeyLifecycle, Tags};
 
 /// Queues looked at at once.
 const CONCURRENT_READS: usize = 8;
 /// How often progress is told.
 const EACH: usize = 100;
-
-/// Arguments of `encrypted-queue adopt`.
-#[derive(clap::Args, Clone, Debug)]
-#[command(
-    about = "Give the queues and keys of a cluster that is gone to this one",
-    long_about = "Finds the queues and keys, in the accounts of this cluster's Tenants, that by their tags belong to another cluster, and gives them to this \
-        one, so that the same EncryptedQueues, applied here, find them again: keys get this cluster's alias, and both its tag. Nobody's access changes, and \
-        no message is touched.\n\n\
-        The other cluster must be gone: an operator that still runs there would call it drift.",
-    after_help = "Exit status: 0 if all of them are this cluster's now; 1 if some are not, if you said no, or the cluster or AWS refused; 2 for wrong arguments."
-)]
-pub struct Arguments {
-    /// Id of the cluster that is gone: the tag encryptedqueue.dev/cluster of its queues and keys
-    #[arg(long, value_name = "ID")]
-    pub from_cluster: String,
-    /// Id of this cluster in AWS tags and aliases [default: the UID of kube-system]
-    #[arg(long, env = "ENCRYPTED_QUEUE_CLUSTER_ID")]
-    pub cluster_id: Option<String>,
-    /// Tenants whose queues and keys are meant [default: all of the cluster]
-    #[arg(long = "tenant", value_name = "NAME")]
-    pub tenants: Vec<String>,
-    /// Do it without asking
-    #[arg(short, long, conflicts_with = "dry_run")]
-    pub yes: bool,
-    /// Only show what would be done
-    #[arg(long)]
-    pub dry_run: bool,
-    /// The operator's own role, for tenants that name no role to assume [default: asked of AWS]
-    #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
-    pub operator_role_arn: Option<RoleArn>,
-    /// Context of the kubeconfig
-    #[arg(long)]
-    pub context: Option<String>,
-    /// Format of the answer
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-}
-
-/// Formats.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
-/// Why nothing, or not all, was adopted.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No cluster, or no answer.
-    #[error(transparent)]
-    Cluster(#[from] explain::Error),
-    /// The namespace kube-system, whose UID names the cluster, cannot be read.
-    #[error("namespace kube-system has no UID; name the cluster with --cluster-id")]
-    NoClusterId,
-    /// It is the same cluster.
-    #[error("--from-cluster {0} is this cluster: nothing needs to be adopted")]
-    SameCluster(String),
-    /// There is no such tenant.
-    #[error("--tenant {0}: the cluster has no such Tenant; apply its Tenants first")]
-    NoTenant(String),
-    /// AWS refused or did not answer.
-    #[error("AWS: {0}")]
-    Aws(#[from] AwsError),
-    /// Nobody can be asked.
-    #[error("nothing was changed: this is not a terminal, where you could be asked; --yes adopts what is shown above")]
-    NotATerminal,
-    /// The answer was no.
-    #[error("nothing was changed")]
-    Declined,
-    /// Some could not be adopted.
-    #[error("{0} of {1} could not be adopted; what is said above tells why, and the command can be run again")]
-    Partly(usize, usize),
-    /// The terminal or standard output fails.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// A queue or a key that is to change hands.
 #[derive(Clone, Debug, Serialize)]
@@ -130,17 +52,12 @@ struct Found {
     clients: Arc<Clients>,
 }
 
-/// Runs the command on a runtime of its own.
-pub fn run(arguments: &Arguments) -> Result<(), Error> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(execute(arguments))
-}
-
 /// Adopts for the cluster that the arguments name.
-pub async fn execute(arguments: &Arguments) -> Result<(), Error> {
+pub(super) async fn execute(arguments: &Arguments, from_cluster: &str) -> Result<(), Error> {
     let (client, _) = explain::connect(arguments.context.as_deref()).await?;
     let (tenants, id) = cluster::tenants_and_id(&client).await?;
     let own = arguments.cluster_id.clone().or(id).ok_or(Error::NoClusterId)?;
-    if own == arguments.from_cluster {
+    if own == from_cluster {
         return Err(Error::SameCluster(own));
     }
     let missing = arguments.tenants.iter().find(|name| !tenants.iter().any(|tenant| tenant.name_any() == **name));
@@ -154,12 +71,12 @@ pub async fn execute(arguments: &Arguments) -> Result<(), Error> {
         for region in &tenant.spec.aws.regions {
             eprintln!("looking in account {}, {region}, for what is Tenant {}'s", tenant.spec.aws.account_id, tenant.name_any());
             let clients = accounts.clients(&account_key(tenant, Some(region))).await?;
-            found.extend(Box::pin(keys(&clients, &tenant.name_any(), &arguments.from_cluster, &own)).await?);
-            found.extend(Box::pin(queues(&clients, &tenant.name_any(), &arguments.from_cluster)).await?);
+            found.extend(Box::pin(keys(&clients, &tenant.name_any(), from_cluster, &own)).await?);
+            found.extend(Box::pin(queues(&clients, &tenant.name_any(), from_cluster)).await?);
         }
     }
     if arguments.output == Output::Table || !arguments.dry_run {
-        let text = table(&found, &arguments.from_cluster, &own);
+        let text = table(&found, from_cluster, &own);
         if arguments.output == Output::Table { io::stdout().write_all(text.as_bytes())? } else { io::stderr().write_all(text.as_bytes())? }
     }
     if found.is_empty() || arguments.dry_run {
@@ -182,7 +99,7 @@ fn answer(output: Output, found: &[Found]) -> Result<(), Error> {
 }
 
 fn confirm(count: usize) -> Result<(), Error> {
-    match super::confirmed(&format!("Give these {count} to this cluster?"))? {
+    match crate::commands::confirmed(&format!("Give these {count} to this cluster?"))? {
         Some(true) => Ok(()),
         Some(false) => Err(Error::Declined),
         None => Err(Error::NotATerminal),
