@@ -71,7 +71,7 @@ pub async fn scan(accounts: &Accounts, targets: Vec<AccountKey>, pace: Pace, pro
 
 async fn scan_place(
     accounts: &Accounts,
-    place: Place,
+    at: Place,
     ways: Vec<AccountKey>,
     pace: Pace,
     progress: &(dyn Fn(Progress<'_>) + Sync),
@@ -80,15 +80,15 @@ async fn scan_place(
     for way in ways {
         match accounts.clients(&way).await {
             Ok(clients) => {
-                let scanner = Scanner { clients, place, pace, progress, problems: Mutex::default() };
+                let scanner = Scanner { clients, place: at, pace, progress, problems: Mutex::default() };
                 let facts = scanner.read().await;
                 return (facts, scanner.problems.into_inner().unwrap_or_else(PoisonError::into_inner));
             }
             Err(error) => refused = refused.or(Some(error)),
         }
     }
-    let problems = refused.map(|error| problem(&place, None, &error)).into_iter().collect();
-    (PlaceFacts { place, queues: Vec::new(), keys: Vec::new(), all_queues: false, all_keys: false, declarations: false }, problems)
+    let problems = refused.map(|error| problem(&at, None, &error)).into_iter().collect();
+    (PlaceFacts { place: at, queues: Vec::new(), keys: Vec::new(), all_queues: false, all_keys: false, declarations: false }, problems)
 }
 
 fn problem(place: &Place, resource: Option<&str>, error: &AwsError) -> Problem {
@@ -221,7 +221,7 @@ impl Scanner<'_> {
         read: Arc<AtomicUsize>,
         all: usize,
     ) -> Option<KeyFacts> {
-        let key = self.key(&id, names, used.contains(&id), tags).await;
+        let key = Box::pin(self.key(&id, names, used.contains(&id), tags)).await;
         self.told("keys", &read, all).await;
         key
     }
@@ -264,7 +264,7 @@ impl Scanner<'_> {
             rotation: rotation.and_then(|answer| self.noted(Some(id), answer)).flatten(),
             grants: grants.and_then(|answer| self.noted(Some(id), answer)).flatten(),
             // A call that few roles may make: without it, use is judged by the queues alone.
-            last_use: last_use.and_then(Result::ok).flatten().map(last_use_of).unwrap_or_default(),
+            last_use: last_use.and_then(Result::ok).flatten().as_ref().map(last_use_of).unwrap_or_default(),
             tenant: None,
             declared: None,
         })
@@ -275,12 +275,12 @@ impl Scanner<'_> {
         let known: BTreeMap<String, String> = facts.keys.iter().map(|key| (key.id.clone(), key.arn.clone())).collect();
         let mut foreign = BTreeMap::<String, Option<KeyLifecycle>>::new();
         for queue in &mut facts.queues {
-            let named = queue.named_key().to_owned();
+            let own_name = queue.named_key().to_owned();
             queue.encryption = match encryption(queue, names, &known, &self.place) {
                 Encryption::Foreign { arn, .. } => {
                     if !foreign.contains_key(&arn) {
                         // Its owner need not let it be seen.
-                        let state = self.patient(|| self.clients.describe_fully(&named)).await.ok().flatten();
+                        let state = self.patient(|| self.clients.describe_fully(&own_name)).await.ok().flatten();
                         foreign.insert(arn.clone(), state.map(|key| key.metadata.lifecycle));
                     }
                     Encryption::Foreign { state: foreign.get(&arn).cloned().flatten(), arn }
@@ -323,7 +323,7 @@ async fn unless<T>(not: bool, call: impl Future<Output = T>) -> Option<T> {
     if not { None } else { Some(call.await) }
 }
 
-fn last_use_of(used: KeyLastUsed) -> LastUse {
+fn last_use_of(used: &KeyLastUsed) -> LastUse {
     match (used.at, used.tracked_since.max(used.created_at)) {
         (Some(at), _) => LastUse::At(at),
         (None, Some(since)) => LastUse::NoneSince(since),
@@ -332,7 +332,7 @@ fn last_use_of(used: KeyLastUsed) -> LastUse {
 }
 
 /// What a queue is encrypted with, as far as names tell.
-fn encryption(queue: &QueueFacts, names: &KeyNames, known: &BTreeMap<String, String>, place: &Place) -> Encryption {
+fn encryption(queue: &QueueFacts, key_names: &KeyNames, known: &BTreeMap<String, String>, place: &Place) -> Encryption {
     let named = queue.named_key();
     if named.is_empty() {
         let managed = queue.attributes.get("SqsManagedSseEnabled").is_some_and(|enabled| enabled == "true");
@@ -350,13 +350,13 @@ fn encryption(queue: &QueueFacts, names: &KeyNames, known: &BTreeMap<String, Str
             return Encryption::Missing;
         }
     }
-    match names.id_of(named) {
+    match key_names.id_of(named) {
         Some(id) if known.contains_key(id) => known.get(id).cloned().map_or(Encryption::Unknown, Encryption::Key),
-        Some(id) if names.aws_managed().contains(id) => Encryption::AwsManaged,
+        Some(id) if key_names.aws_managed().contains(id) => Encryption::AwsManaged,
         // Listed, but not to be looked at.
-        Some(id) if names.ids.as_ref().is_none_or(|ids| ids.contains(id)) => Encryption::Unknown,
+        Some(id) if key_names.ids.as_ref().is_none_or(|ids| ids.contains(id)) => Encryption::Unknown,
         Some(_) => Encryption::Missing,
-        None if names.aliases.is_some() => Encryption::Missing,
+        None if key_names.aliases.is_some() => Encryption::Missing,
         None => Encryption::Unknown,
     }
 }
