@@ -51,13 +51,20 @@ bench: fixtures ## Measure, and compare with the budgets
 	cargo bench --locked --bench pure
 	cargo bench --locked --bench budgets
 
+FLEETS ?= 1000 10000
+
+.PHONY: bench-long
+bench-long: fixtures ## Measure a thousand and ten thousand queues over an emulator in memory (FLEETS='1000' only some)
+	for queues in $(FLEETS); do cargo bench --locked --bench budgets -- --fleet $$queues || exit; done
+
 .PHONY: bench-idle
 bench-idle: fixtures ## Watch the examples at rest for MINUTES (10): nothing is written
 	cargo bench --locked --bench budgets -- --idle $(or $(MINUTES),10)
 
 .PHONY: generate
-generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/, docs/metrics.md)
+generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/, docs/metrics.md, docs/reference/)
 	tools/generate.sh
+	tools/docs.sh --no-build
 
 .PHONY: check-generated
 check-generated: ## Fail if a generated file is stale

@@ -10,11 +10,12 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ["charts", "deploy", "examples"]
-FENCE = re.compile(r"^```(sh|yaml),test\n(.*?)^```$", re.M | re.S)
+FENCE = re.compile(r"^( *)```(sh|yaml),test\n(.*?)^\1```$", re.M | re.S)
 MANIFEST = """printf '\\n-- manifest\\n'
 kubectl apply --dry-run=server -f - <<'END-OF-MANIFEST'
 {}END-OF-MANIFEST
@@ -24,7 +25,8 @@ kubectl apply --dry-run=server -f - <<'END-OF-MANIFEST'
 def pages(only):
     """Pages with something to run, in the book's order."""
     for link in re.findall(r"\]\(([^)\s]+\.md)\)", (ROOT / "docs/SUMMARY.md").read_text()):
-        blocks = FENCE.findall((ROOT / "docs" / link).read_text())
+        found = FENCE.findall((ROOT / "docs" / link).read_text())
+        blocks = [(kind, textwrap.dedent(text)) for _, kind, text in found]
         if blocks and (not only or link in only):
             yield link, blocks
 

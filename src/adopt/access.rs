@@ -220,7 +220,7 @@ impl Reader<'_> {
             let role_name = pattern.strip_prefix(&any_account).filter(|name| !name.contains(['*', '?']));
             match role_name {
                 Some(name) if !conditions.organizations.is_empty() => {
-                    named.extend(conditions.organizations.iter().map(|id| organization(id, name, conditions)))
+                    named.extend(conditions.organizations.iter().map(|id| organization(id, name, conditions)));
                 }
                 _ => unnamed.push(format!("any role like {pattern} is allowed; declare each role")),
             }

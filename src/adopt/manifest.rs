@@ -106,7 +106,7 @@ impl Maker<'_> {
                     grants.extend(read.grants);
                 }
                 Some(Err(error)) => {
-                    self.remark(RemarkKind::Lost, "spec", format!("the policy of {} cannot be read: {error}", queue_name_of(&queue.url)))
+                    self.remark(RemarkKind::Lost, "spec", format!("the policy of {} cannot be read: {error}", queue_name_of(&queue.url)));
                 }
                 None => {}
             }
@@ -251,9 +251,9 @@ impl Maker<'_> {
         let own = retention(&self.found.queue.attributes, QueueSettings::default().message_retention_seconds);
         // What SQS assumes.
         let mut message_retention_seconds = retention(&dead_letter.attributes, 345_600);
-        if message_retention_seconds <= own && !self.name.ends_with(".fifo") {
+        if message_retention_seconds <= own && self.name.strip_suffix(".fifo").is_none() {
             let text = format!(
-                "it keeps messages for {message_retention_seconds} seconds, no longer than the queue; raised, since a message keeps its enqueue time"
+                "it keeps messages for {message_retention_seconds} seconds, no longer than the queue, and stays so: a message keeps its enqueue time, so declare more"
             );
             self.remark(RemarkKind::Note, "spec.deadLetter.messageRetentionSeconds", text);
             message_retention_seconds = default.message_retention_seconds;

@@ -86,3 +86,66 @@ fn named<'a>(id: &str, queues: &'a [String]) -> Option<(&'a String, usize)> {
     let (index, metric) = id.strip_prefix('q')?.split_once('_')?;
     Some((queues.get(index.parse::<usize>().ok()?)?, metric.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::sync::{Arc, Mutex};
+
+    use aws_config::{BehaviorVersion, Region};
+    use aws_credential_types::Credentials;
+    use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
+    use aws_sdk_cloudwatch::types::MetricDataResult;
+    use aws_smithy_mocks::MockResponseInterceptor;
+    use aws_smithy_mocks::{RuleMode, create_mock_http_client, mock};
+
+    use super::*;
+
+    fn client(rule: &aws_smithy_mocks::Rule) -> MessageCounts {
+        let config = aws_sdk_cloudwatch::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(Credentials::new("id", "secret", None, None, "tests"))
+            .http_client(create_mock_http_client())
+            .interceptor(MockResponseInterceptor::new().rule_mode(RuleMode::MatchAny).with_rule(rule));
+        MessageCounts(aws_sdk_cloudwatch::Client::from_conf(config.build()))
+    }
+
+    #[tokio::test]
+    async fn messages_are_counted_hour_by_hour_and_queue_by_queue() {
+        let now: Timestamp = "2026-11-23T10:20:00Z".parse().unwrap();
+        let hour = move |hour: i64| DateTime::from_secs(now.as_second() / 3600 * 3600 - hour * 3600);
+        let asked = Arc::new(Mutex::new(0));
+        let counted = asked.clone();
+        let rule = mock!(aws_sdk_cloudwatch::Client::get_metric_data)
+            .match_requests(move |request| {
+                *counted.lock().unwrap() += request.metric_data_queries().len();
+                let full = request.end_time() == Some(&hour(0)) && request.start_time() == Some(&hour(24));
+                full && request.metric_data_queries().len() <= MOST_QUERIES
+            })
+            .then_output(move || {
+                let of = |id: &str, points: &[(i64, f64)]| {
+                    let (times, values) = points.iter().map(|(at, value)| (hour(*at), *value)).unzip::<_, _, Vec<_>, Vec<_>>();
+                    MetricDataResult::builder().id(id).set_timestamps(Some(times)).set_values(Some(values)).build()
+                };
+                // A time outside, an id that was not asked for.
+                let sent = of("q0_0", &[(1, 40.0), (24, 3.0), (25, 9.0)]);
+                GetMetricDataOutput::builder()
+                    .metric_data_results(sent)
+                    .metric_data_results(of("q0_1", &[(3, 7.0)]))
+                    .metric_data_results(of("x", &[(1, 1.0)]))
+                    .build()
+            });
+        let queues: Vec<String> = std::iter::once("busy".to_owned()).chain((0..300).map(|number| format!("idle-{number:03}"))).collect();
+        let traffic = client(&rule).of(&queues, 24, now).await.unwrap();
+        assert_eq!((traffic.len(), *asked.lock().unwrap(), rule.num_calls()), (301, 602, 2));
+        let busy = &traffic["busy"];
+        assert_eq!((busy.spans.len(), busy.span_seconds, busy.total()), (24, 3600, Messages { sent: 43, received: 7 }));
+        assert_eq!(
+            (busy.spans[23], busy.spans[0], busy.spans[21]),
+            (Messages { sent: 40, received: 0 }, Messages { sent: 3, received: 0 }, Messages { sent: 0, received: 7 })
+        );
+        assert_eq!(traffic["idle-007"].total(), Messages::default());
+    }
+}

@@ -1,5 +1,7 @@
 //! CloudTrail: who called KMS. Read-only management events, such as Decrypt, are kept for 90 days without any trail.
 
+use std::time::Duration;
+
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
@@ -9,6 +11,8 @@ use super::calls::LimitsDoNotHeal;
 use super::error::AwsError;
 
 const OPERATION: &str = "cloudtrail:LookupEvents";
+/// AWS takes two calls a second, whoever makes them.
+const BETWEEN_PAGES: Duration = Duration::from_millis(600);
 
 /// CloudTrail's event history of one account and Region.
 #[derive(Clone, Debug)]
@@ -37,6 +41,7 @@ impl Trail {
             if !page.events().iter().filter_map(|event| event.cloud_trail_event()).all(&mut each) {
                 return Ok(());
             }
+            tokio::time::sleep(BETWEEN_PAGES).await;
         }
         Ok(())
     }

@@ -53,7 +53,8 @@ pub(super) struct Triggers {
 struct Known {
     queues: Index<NamespacedName, Dependency>,
     keys: Index<String, Dependency>,
-    fingerprints: HashMap<(&'static str, String), u64>,
+    /// By hash of aspect and name: there are several for each object.
+    fingerprints: HashMap<u64, u64>,
 }
 
 /// Wakes objects.
@@ -177,18 +178,22 @@ impl Wake {
 
     /// Whether a fingerprint is new or other than before.
     fn changed(&self, aspect: &'static str, object: String, fingerprint: &impl Hash) -> bool {
-        let mut hasher = DefaultHasher::new();
-        fingerprint.hash(&mut hasher);
-        let hash = hasher.finish();
-        self.known().fingerprints.insert((aspect, object), hash) != Some(hash)
+        let hash = hash_of(fingerprint);
+        self.known().fingerprints.insert(hash_of(&(aspect, object)), hash) != Some(hash)
     }
 
     fn forget(&self, aspects: &[&'static str], object: &str) {
         let mut known = self.known();
         for aspect in aspects {
-            known.fingerprints.remove(&(*aspect, object.to_owned()));
+            known.fingerprints.remove(&hash_of(&(*aspect, object)));
         }
     }
+}
+
+fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 pub(super) fn namespaced(reference: &ObjectRef<impl Lookup>) -> NamespacedName {

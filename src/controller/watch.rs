@@ -11,6 +11,9 @@ use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
+/// Objects listed at once: a start reads all of them, and its peak is what a page takes.
+const PAGE: u32 = 100;
+
 /// Hears of every object that is there, changed or went.
 pub(super) trait Listener<K>: Send + 'static {
     /// The object is there or changed.
@@ -27,8 +30,17 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     L: Listener<K>,
 {
-    let stream = watch_objects(api, config).modify(|object| object.meta_mut().managed_fields = None);
+    let stream = watch_objects(api, config.page_size(PAGE)).modify(forget_what_nobody_reads);
     follow(stream, writer, listener).await;
+}
+
+/// The other copies of a spec that objects carry.
+fn forget_what_nobody_reads(object: &mut impl Resource) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
 }
 
 async fn follow<K, L>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send, mut writer: Writer<K>, mut listener: L)

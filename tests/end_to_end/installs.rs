@@ -87,6 +87,41 @@ async fn a_tenant_belongs_to_one_install_until_that_lets_it_go_or_ends() {
     assert_eq!(world.proxy.effects("CreateKey"), 3);
 }
 
+/// While its queues are being made the tenant goes from one install to the other and back.
+#[tokio::test]
+async fn a_tenant_handed_over_in_the_middle_of_its_work_has_nothing_done_twice_or_left_out() {
+    let mut world = prepared().await;
+    world.start_operator(&install("one", "shard=a"));
+    world.start_another(&install("two", "shard=b"));
+    let mut labelled = tenant("acme", &json!({}));
+    labelled["metadata"]["labels"] = json!({"shard": "a"});
+    world.apply_object(&labelled).await;
+    world.apply_object(&tier("acme", &json!({}))).await;
+    until_controller(&world, "acme", "default/one").await;
+    let names: Vec<String> = (0..6).map(|number| format!("orders-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        let mut object = queue(NAMESPACE, name, &json!({}));
+        (object["spec"]["tenant"], object["spec"]["sensitivityTier"]) = (json!("acme"), json!("acme"));
+        world.apply_object(&object).await;
+        let shard = ["a", "b"][(number / 2) % 2];
+        world.change_tenant("acme", json!({"metadata": {"labels": {"shard": shard}}})).await;
+    }
+    world.change_tenant("acme", json!({"metadata": {"labels": {"shard": "b"}}})).await;
+    for name in &names {
+        world.until_ready(NAMESPACE, name).await;
+    }
+    until_controller(&world, "acme", "default/two").await;
+    for operation in ["CreateKey", "CreateAlias", "CreateQueue"] {
+        assert_eq!(world.proxy.effects(operation), names.len(), "{operation}");
+    }
+    // The one that let go hears of edits and leaves them to the other.
+    let mark = world.proxy.mark();
+    world.change_queue(NAMESPACE, "orders-0", json!({"spec": {"queue": {"visibilityTimeoutSeconds": 45}}})).await;
+    world.until_ready(NAMESPACE, "orders-0").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.proxy.count_since(mark, "SetQueueAttributes"), 1);
+}
+
 #[tokio::test]
 async fn a_queue_of_a_tenant_that_no_install_selects_is_told_so_and_left_alone() {
     let mut world = prepared().await;
