@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
-use super::inventory::{DeclaredKey, DeclaredQueue, Inventory, TierRules};
+use super::inventory::{DeclaredKey, DeclaredQueue, Encryption, Inventory, TierRules};
 use crate::api::labels::TAG_TENANT;
 use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
@@ -102,10 +102,17 @@ impl Declarations {
                 let declared = queue.declared.as_ref().map(|declared| declared.tenant.clone());
                 queue.tenant = declared.or_else(|| owner(&tenants, queue.tags.as_ref(), Some(queue.arn.name())));
             }
+            let mut users = BTreeMap::<String, BTreeSet<Option<String>>>::new();
+            for queue in &facts.queues {
+                if let Encryption::Key(arn) = &queue.encryption {
+                    users.entry(arn.clone()).or_default().insert(queue.tenant.clone());
+                }
+            }
             for key in &mut facts.keys {
                 key.declared = self.keys.get(&key.arn).cloned();
                 let declared = key.declared.as_ref().map(|declared| declared.tenant.clone());
-                key.tenant = declared.or_else(|| owner(&tenants, key.tags.as_ref(), None));
+                let only_user = || users.get(&key.arn).filter(|tenants| tenants.len() == 1).and_then(|tenants| tenants.first().cloned().flatten());
+                key.tenant = declared.or_else(|| owner(&tenants, key.tags.as_ref(), None)).or_else(only_user);
             }
         }
     }

@@ -102,15 +102,15 @@ fn head(page: &mut String, report: &AuditReport) -> fmt::Result {
 /// The share of compliant queues as a ring.
 fn share(page: &mut String, compliant: usize, all: usize) -> fmt::Result {
     const AROUND: usize = 264;
-    let (share, drawn) = (per_cent(compliant, all), if all == 0 { AROUND } else { compliant * AROUND / all });
-    write!(
+    let (share, drawn) = (per_cent(compliant, all), (compliant * AROUND).checked_div(all).unwrap_or(AROUND));
+    writeln!(
         page,
         "<div class=\"card share\"><svg viewBox=\"0 0 100 100\" role=\"img\" aria-label=\"{share} per cent of the queues are compliant\">\
          <circle cx=\"50\" cy=\"50\" r=\"42\" fill=\"none\" stroke=\"var(--track)\" stroke-width=\"11\"/>\
          <circle cx=\"50\" cy=\"50\" r=\"42\" fill=\"none\" stroke=\"var(--good)\" stroke-width=\"11\" stroke-dasharray=\"{drawn} {AROUND}\" \
          transform=\"rotate(-90 50 50)\"/>\
          <text x=\"50\" y=\"57\" text-anchor=\"middle\" font-size=\"22\" font-weight=\"650\" fill=\"var(--text)\">{share} %</text></svg>\
-         <p><strong>{compliant} of {}</strong><span class=\"muted\">compliant</span></p></div>\n",
+         <p><strong>{compliant} of {}</strong><span class=\"muted\">compliant</span></p></div>",
         counted(all, "queue", "queues"),
     )
 }

@@ -8,6 +8,7 @@ pub mod checks;
 pub mod declared;
 mod html;
 pub mod inventory;
+pub mod policy_report;
 pub mod report;
 mod sarif;
 pub mod scan;

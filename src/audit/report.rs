@@ -240,7 +240,7 @@ impl AuditReport {
     /// Open findings with their resources, the worst first.
     pub fn open(&self) -> Vec<(&ResourceReport, &FindingReport)> {
         let mut open: Vec<_> = self.resources.iter().flat_map(|resource| resource.open().map(move |finding| (resource, finding))).collect();
-        open.sort_by(|(a, x), (b, y)| (y.severity, x.check, a.arn.as_str()).cmp(&(x.severity, y.check, b.arn.as_str())));
+        open.sort_by(|(a, x), (b, y)| (y.severity, x.check, &a.name, &a.arn).cmp(&(x.severity, y.check, &b.name, &b.arn)));
         open
     }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use rand::RngExt;
 
 use super::inventory::{Encryption, Inventory, KeyFacts, LastUse, PlaceFacts, PolicyFacts, Problem, QueueFacts};
@@ -59,8 +60,8 @@ pub async fn scan(accounts: &Accounts, targets: Vec<AccountKey>, pace: Pace, pro
             known.push(target);
         }
     }
-    let scanned = stream::iter(ways).map(|(place, ways)| scan_place(accounts, place, ways, pace, progress)).buffer_unordered(pace.places);
-    let mut scanned: Vec<(PlaceFacts, Vec<Problem>)> = scanned.collect().await;
+    let scans: Vec<BoxFuture<'_, _>> = ways.into_iter().map(|(place, ways)| scan_place(accounts, place, ways, pace, progress).boxed()).collect();
+    let mut scanned: Vec<(PlaceFacts, Vec<Problem>)> = stream::iter(scans).buffer_unordered(pace.places).collect().await;
     scanned.sort_by(|(a, _), (b, _)| a.place.cmp(&b.place));
     let (places, problems): (Vec<_>, Vec<_>) = scanned.into_iter().unzip();
     let mut problems: Vec<Problem> = problems.into_iter().flatten().collect();
@@ -70,7 +71,7 @@ pub async fn scan(accounts: &Accounts, targets: Vec<AccountKey>, pace: Pace, pro
 
 async fn scan_place(
     accounts: &Accounts,
-    place: Place,
+    at: Place,
     ways: Vec<AccountKey>,
     pace: Pace,
     progress: &(dyn Fn(Progress<'_>) + Sync),
@@ -79,15 +80,15 @@ async fn scan_place(
     for way in ways {
         match accounts.clients(&way).await {
             Ok(clients) => {
-                let scanner = Scanner { clients, place, pace, progress, problems: Mutex::default() };
+                let scanner = Scanner { clients, place: at, pace, progress, problems: Mutex::default() };
                 let facts = scanner.read().await;
                 return (facts, scanner.problems.into_inner().unwrap_or_else(PoisonError::into_inner));
             }
             Err(error) => refused = refused.or(Some(error)),
         }
     }
-    let problems = refused.map(|error| problem(&place, None, &error)).into_iter().collect();
-    (PlaceFacts { place, queues: Vec::new(), keys: Vec::new(), all_queues: false, all_keys: false, declarations: false }, problems)
+    let problems = refused.map(|error| problem(&at, None, &error)).into_iter().collect();
+    (PlaceFacts { place: at, queues: Vec::new(), keys: Vec::new(), all_queues: false, all_keys: false, declarations: false }, problems)
 }
 
 fn problem(place: &Place, resource: Option<&str>, error: &AwsError) -> Problem {
@@ -157,53 +158,72 @@ impl Scanner<'_> {
     async fn queues(&self) -> (Vec<QueueFacts>, bool) {
         let Some(urls) = self.noted(None, self.patient(|| self.clients.list_queue_urls()).await) else { return (Vec::new(), false) };
         let tags = self.patient(|| self.clients.tags_of_all("sqs")).await.ok();
-        let read = AtomicUsize::new(0);
-        let queues = stream::iter(&urls).map(|url| async {
-            let name = queue_name_of(url);
-            let attributes = self.noted(Some(name), self.patient(|| self.clients.read_queue_attributes(url)).await);
-            self.told("queues", &read, urls.len()).await;
-            // Deleted since it was listed.
-            let attributes = attributes.flatten()?;
-            let arn = attributes.get("QueueArn").and_then(|arn| QueueArn::parse(arn).ok()).unwrap_or_else(|| self.place.queue_arn(name));
-            Some((url.as_str(), arn, attributes))
-        });
-        let found: Vec<(&str, QueueArn, Attributes)> = queues.buffer_unordered(self.pace.calls).filter_map(async |queue| queue).collect().await;
+        let (read, all) = (Arc::new(AtomicUsize::new(0)), urls.len());
+        let reads: Vec<BoxFuture<'_, _>> = urls.into_iter().map(|url| self.queue(url, read.clone(), all).boxed()).collect();
+        let found: Vec<Option<(String, QueueArn, Attributes)>> = stream::iter(reads).buffer_unordered(self.pace.calls).collect().await;
+        let found: Vec<_> = found.into_iter().flatten().collect();
         let unknown = |arn: &QueueArn| tags.as_ref().is_none_or(|tags| !tags.contains_key(arn.as_str()));
-        let asked = tags.is_none() || found.iter().filter(|(_, arn, _)| unknown(arn)).count() <= CONFIRMED_UNTAGGED;
-        let queues = stream::iter(found).map(|(url, arn, attributes)| {
-            let known = tags.as_ref().and_then(|tags| tags.get(arn.as_str())).cloned();
-            let ask = known.is_none() && asked;
-            async move {
-                let own = if ask {
-                    self.noted(Some(arn.name()), self.patient(|| self.clients.tags_of_queue(url)).await).map(Option::unwrap_or_default)
-                } else {
-                    None
-                };
-                let tags = known.or(own).or_else(|| (!asked).then(Tags::new));
-                let policy = PolicyFacts::of(attributes.get("Policy").map(String::as_str));
-                QueueFacts { arn, attributes, tags, policy, encryption: Encryption::Unknown, tenant: None, declared: None }
-            }
-        });
-        let mut queues: Vec<QueueFacts> = queues.buffer_unordered(self.pace.calls).collect().await;
+        let ask = tags.is_none() || found.iter().filter(|(_, arn, _)| unknown(arn)).count() <= CONFIRMED_UNTAGGED;
+        let with_tags: Vec<BoxFuture<'_, QueueFacts>> = found
+            .into_iter()
+            .map(|(url, arn, attributes)| {
+                let known = tags.as_ref().and_then(|tags| tags.get(arn.as_str())).cloned();
+                self.with_tags(url, arn, attributes, known, ask).boxed()
+            })
+            .collect();
+        let mut queues: Vec<QueueFacts> = stream::iter(with_tags).buffer_unordered(self.pace.calls).collect().await;
         queues.sort_by(|a, b| a.arn.cmp(&b.arn));
         (queues, true)
+    }
+
+    /// A queue but for its tags; none: it was deleted since it was listed, or may not be looked at.
+    async fn queue(&self, url: String, read: Arc<AtomicUsize>, all: usize) -> Option<(String, QueueArn, Attributes)> {
+        let name = queue_name_of(&url);
+        let attributes = self.noted(Some(name), self.patient(|| self.clients.read_queue_attributes(&url)).await);
+        self.told("queues", &read, all).await;
+        let attributes = attributes.flatten()?;
+        let arn = attributes.get("QueueArn").and_then(|arn| QueueArn::parse(arn).ok()).unwrap_or_else(|| self.place.queue_arn(name));
+        Some((url, arn, attributes))
+    }
+
+    /// The same with its tags: those that are known, else as it says itself where it is to be asked.
+    async fn with_tags(&self, url: String, arn: QueueArn, attributes: Attributes, known: Option<Tags>, ask: bool) -> QueueFacts {
+        let tags = match known {
+            Some(tags) => Some(tags),
+            None if ask => self.noted(Some(arn.name()), self.patient(|| self.clients.tags_of_queue(&url)).await).map(Option::unwrap_or_default),
+            None => Some(Tags::new()),
+        };
+        let policy = PolicyFacts::of(attributes.get("Policy").map(String::as_str));
+        QueueFacts { arn, attributes, tags, policy, encryption: Encryption::Unknown, tenant: None, declared: None }
     }
 
     async fn keys(&self, names: &KeyNames, used: &BTreeSet<String>) -> Vec<KeyFacts> {
         // Without a list, at least those that queues are under.
         let ids = names.ids.as_ref().unwrap_or(used);
         let aws_managed = names.aws_managed();
-        let ids: Vec<&String> = ids.iter().filter(|id| !aws_managed.contains(id.as_str())).collect();
+        let ids: Vec<String> = ids.iter().filter(|id| !aws_managed.contains(id.as_str())).cloned().collect();
         let tags = self.patient(|| self.clients.tags_of_all("kms:key")).await.unwrap_or_default();
-        let read = AtomicUsize::new(0);
-        let keys = stream::iter(&ids).map(|id| async {
-            let key = self.key(id, names, used.contains(*id), &tags).await;
-            self.told("keys", &read, ids.len()).await;
-            key
-        });
-        let mut keys: Vec<KeyFacts> = keys.buffer_unordered(self.pace.calls).filter_map(async |key| key).collect().await;
+        let (read, all) = (Arc::new(AtomicUsize::new(0)), ids.len());
+        let reads: Vec<BoxFuture<'_, Option<KeyFacts>>> =
+            ids.into_iter().map(|id| self.counted_key(id, names, used, &tags, read.clone(), all).boxed()).collect();
+        let keys: Vec<Option<KeyFacts>> = stream::iter(reads).buffer_unordered(self.pace.calls).collect().await;
+        let mut keys: Vec<KeyFacts> = keys.into_iter().flatten().collect();
         keys.sort_by(|a, b| a.arn.cmp(&b.arn));
         keys
+    }
+
+    async fn counted_key(
+        &self,
+        id: String,
+        names: &KeyNames,
+        used: &BTreeSet<String>,
+        tags: &BTreeMap<String, Tags>,
+        read: Arc<AtomicUsize>,
+        all: usize,
+    ) -> Option<KeyFacts> {
+        let key = Box::pin(self.key(&id, names, used.contains(&id), tags)).await;
+        self.told("keys", &read, all).await;
+        key
     }
 
     /// A customer's key; none: AWS manages it, it is gone, or it may not be looked at.
@@ -244,7 +264,7 @@ impl Scanner<'_> {
             rotation: rotation.and_then(|answer| self.noted(Some(id), answer)).flatten(),
             grants: grants.and_then(|answer| self.noted(Some(id), answer)).flatten(),
             // A call that few roles may make: without it, use is judged by the queues alone.
-            last_use: last_use.and_then(Result::ok).flatten().map(last_use_of).unwrap_or_default(),
+            last_use: last_use.and_then(Result::ok).flatten().as_ref().map(last_use_of).unwrap_or_default(),
             tenant: None,
             declared: None,
         })
@@ -255,12 +275,12 @@ impl Scanner<'_> {
         let known: BTreeMap<String, String> = facts.keys.iter().map(|key| (key.id.clone(), key.arn.clone())).collect();
         let mut foreign = BTreeMap::<String, Option<KeyLifecycle>>::new();
         for queue in &mut facts.queues {
-            let named = queue.named_key().to_owned();
+            let own_name = queue.named_key().to_owned();
             queue.encryption = match encryption(queue, names, &known, &self.place) {
                 Encryption::Foreign { arn, .. } => {
                     if !foreign.contains_key(&arn) {
                         // Its owner need not let it be seen.
-                        let state = self.patient(|| self.clients.describe_fully(&named)).await.ok().flatten();
+                        let state = self.patient(|| self.clients.describe_fully(&own_name)).await.ok().flatten();
                         foreign.insert(arn.clone(), state.map(|key| key.metadata.lifecycle));
                     }
                     Encryption::Foreign { state: foreign.get(&arn).cloned().flatten(), arn }
@@ -292,7 +312,8 @@ impl Scanner<'_> {
                 Err(error) if error.kind == Kind::Unavailable && attempt < 2 => {}
                 answered => return answered,
             }
-            tokio::time::sleep(wait.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let share = rand::rng().random_range(0.5..1.0);
+            tokio::time::sleep(wait.mul_f64(share)).await;
             (wait, attempt) = (wait * 2, attempt + 1);
         }
     }
@@ -302,7 +323,7 @@ async fn unless<T>(not: bool, call: impl Future<Output = T>) -> Option<T> {
     if not { None } else { Some(call.await) }
 }
 
-fn last_use_of(used: KeyLastUsed) -> LastUse {
+fn last_use_of(used: &KeyLastUsed) -> LastUse {
     match (used.at, used.tracked_since.max(used.created_at)) {
         (Some(at), _) => LastUse::At(at),
         (None, Some(since)) => LastUse::NoneSince(since),
@@ -311,7 +332,7 @@ fn last_use_of(used: KeyLastUsed) -> LastUse {
 }
 
 /// What a queue is encrypted with, as far as names tell.
-fn encryption(queue: &QueueFacts, names: &KeyNames, known: &BTreeMap<String, String>, place: &Place) -> Encryption {
+fn encryption(queue: &QueueFacts, key_names: &KeyNames, known: &BTreeMap<String, String>, place: &Place) -> Encryption {
     let named = queue.named_key();
     if named.is_empty() {
         let managed = queue.attributes.get("SqsManagedSseEnabled").is_some_and(|enabled| enabled == "true");
@@ -329,13 +350,13 @@ fn encryption(queue: &QueueFacts, names: &KeyNames, known: &BTreeMap<String, Str
             return Encryption::Missing;
         }
     }
-    match names.id_of(named) {
+    match key_names.id_of(named) {
         Some(id) if known.contains_key(id) => known.get(id).cloned().map_or(Encryption::Unknown, Encryption::Key),
-        Some(id) if names.aws_managed().contains(id) => Encryption::AwsManaged,
+        Some(id) if key_names.aws_managed().contains(id) => Encryption::AwsManaged,
         // Listed, but not to be looked at.
-        Some(id) if names.ids.as_ref().is_none_or(|ids| ids.contains(id)) => Encryption::Unknown,
+        Some(id) if key_names.ids.as_ref().is_none_or(|ids| ids.contains(id)) => Encryption::Unknown,
         Some(_) => Encryption::Missing,
-        None if names.aliases.is_some() => Encryption::Missing,
+        None if key_names.aliases.is_some() => Encryption::Missing,
         None => Encryption::Unknown,
     }
 }

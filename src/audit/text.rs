@@ -57,7 +57,7 @@ pub(super) fn told(problem: &ProblemReport) -> String {
 
 /// How many per cent, rounded down: 100 only where all are.
 pub(super) fn per_cent(part: usize, of: usize) -> usize {
-    if of == 0 { 100 } else { part * 100 / of }
+    (part * 100).checked_div(of).unwrap_or(100)
 }
 
 /// A number and what it counts.

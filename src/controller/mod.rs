@@ -3,6 +3,7 @@
 mod access_approval;
 mod apply_key;
 mod apply_queue;
+mod audit;
 mod backoff;
 mod claim;
 mod config_map;

@@ -24,7 +24,9 @@ use super::events::Events;
 use super::leader::Leadership;
 use super::pod_identity::PodIdentities;
 use super::wake::{Ears, Triggers, Wake};
-use super::{Failure, Reconciled, access_approval, backoff, drift, drift_events, encrypted_queue, figures, late_keys, queue_key, tenant, watch};
+use super::{
+    Failure, Reconciled, access_approval, audit, backoff, drift, drift_events, encrypted_queue, figures, late_keys, queue_key, tenant, watch,
+};
 use crate::api::conditions::types;
 use crate::api::labels::OWNED_BY;
 use crate::aws::{Accounts, DriftQueue};
@@ -125,6 +127,7 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     let line = ctx.clone();
     tasks.spawn(async move { line.accounts.quotas().call(|subject| line.wake.subject(subject)).await });
     tasks.spawn(late_keys::sweep(ctx.clone(), settings.check_period));
+    tasks.spawn(audit::audit(ctx.clone(), metrics.clone(), settings.check_period));
     let controllers = start_controllers(&ctx, &metrics, triggers, settings.concurrency, &shut_down);
     tokio::select! {
         () = &mut stop => tracing::info!("stopping: what is under way finishes"),

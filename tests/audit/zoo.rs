@@ -65,6 +65,7 @@ pub(crate) struct Keeper<'a> {
     pub(crate) expected: Expected,
 }
 
+#[allow(clippy::struct_excessive_bools)]
 struct KeyPlan {
     policy: String,
     rotation: bool,

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod approval;
+mod audit;
 mod bad_input;
 mod budget;
 mod deleted;

@@ -216,7 +216,7 @@ fn dead_letter_key_differs(queue: &QueueFacts, view: &View<'_>) -> Vec<String> {
         _ => false,
     };
     let sources: Vec<_> = view.sources_of(queue).iter().filter(differs).map(|source| source.arn.name()).collect();
-    when(!sources.is_empty(), || format!("{} has a key of its own: another one", list(&sources)))
+    when(!sources.is_empty(), || format!("the key of {} is another one", list(&sources)))
 }
 
 /// The first of several, and how many more.

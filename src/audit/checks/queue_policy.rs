@@ -183,7 +183,7 @@ fn reaches_others(statement: &Statement, own: &str) -> bool {
             !values.is_empty() && values.iter().all(|value| value == own || value.split(':').nth(4) == Some(own))
         });
     let buckets = statement.condition_values("aws:SourceArn");
-    !inside && !(!buckets.is_empty() && buckets.iter().all(|arn| like("arn:*:s3:::*", arn)))
+    !inside && (buckets.is_empty() || !buckets.iter().all(|arn| like("arn:*:s3:::*", arn)))
 }
 
 pub(super) fn declared_principals<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> BTreeSet<Principal> {

@@ -113,7 +113,8 @@ fn takes_dead_letters(queue: &QueueFacts, view: &View<'_>) -> bool {
 }
 
 fn without_dead_letters(queue: &QueueFacts, view: &View<'_>) -> Vec<String> {
-    let none = !queue.attributes.contains_key("RedrivePolicy") && !takes_dead_letters(queue, view);
+    // Of a declared queue, its tier decides.
+    let none = !queue.attributes.contains_key("RedrivePolicy") && !takes_dead_letters(queue, view) && queue.declared.is_none();
     // A queue that only could not be seen may send its dead letters here.
     when(none && view.facts.all_queues, || "no RedrivePolicy, and no queue sends its dead letters here".to_owned())
 }
