@@ -64,7 +64,7 @@ struct Group {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Check {
+struct FindingLabels {
     tenant: String,
     check: &'static str,
     severity: &'static str,
@@ -195,7 +195,7 @@ impl FigureMetrics {
         let help = "Findings of the last audit that are not accepted, by check and severity.";
         let mut family = encoder.encode_descriptor("audit_findings", help, None, MetricType::Gauge)?;
         for ((tenant, check, severity), count) in sums {
-            ConstGauge::new(count).encode(family.encode_family(&Check { tenant, check, severity })?)?;
+            ConstGauge::new(count).encode(family.encode_family(&FindingLabels { tenant, check, severity })?)?;
         }
         Ok(())
     }
