@@ -55,7 +55,9 @@ impl MessageCounts {
                     let Some(known) = traffic.get_mut(queue) else { continue };
                     for (at, value) in result.timestamps().iter().zip(result.values()) {
                         let span = usize::try_from((at.secs() - start) / span).ok().and_then(|span| known.spans.get_mut(span));
-                        span.into_iter().for_each(|span| *count(span, metric) += whole(*value));
+                        if let Some(span) = span {
+                            *count(span, metric) += whole(*value);
+                        }
                     }
                 }
             }

@@ -133,15 +133,20 @@ impl Totals {
     }
 }
 
+/// Tenant, tier, place, and whether each queue has its own key.
+type Group<'a> = (&'a str, &'a str, &'a Place, bool);
+/// How many queues, and the keys that they are under.
+type Users<'a> = (u64, BTreeSet<&'a str>);
+
 /// The other scope of every tenant, tier and Region.
 fn scopes(input: &CostInput, prices: &Prices) -> Vec<OtherScope> {
-    let mut groups: BTreeMap<(&str, &str, &Place, bool), (u64, BTreeSet<&str>)> = BTreeMap::new();
+    let mut groups: BTreeMap<Group<'_>, Users<'_>> = BTreeMap::new();
     for queue in &input.queues {
         let (queues, keys) = groups.entry((&queue.tenant, &queue.tier, &queue.place, queue.own_key)).or_default();
         *queues += 1;
         keys.insert(&queue.key);
     }
-    let scope = |((tenant, tier, place, own), (queues, keys)): ((&str, &str, &Place, bool), (u64, BTreeSet<&str>))| {
+    let scope = |((tenant, tier, place, own), (queues, keys)): (Group<'_>, Users<'_>)| {
         let rotations = |name: &&str| input.keys.get(*name).map_or(0, |key| key.rotations);
         let (scope, other_scope, other_keys) = if own { (KeyScope::Queue, KeyScope::Tenant, 1) } else { (KeyScope::Tenant, KeyScope::Queue, queues) };
         OtherScope {

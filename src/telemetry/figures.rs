@@ -64,7 +64,7 @@ struct Group {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Check {
+struct FindingLabels {
     tenant: String,
     check: &'static str,
     severity: &'static str,
@@ -85,6 +85,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Name, help and value.
+type GroupCount = (&'static str, &'static str, fn(&GroupFigures) -> u64);
+
 /// The figures.
 #[derive(Debug, Default)]
 pub(super) struct FigureMetrics {
@@ -94,7 +97,7 @@ pub(super) struct FigureMetrics {
     denied: Family<Group, Counter>,
     findings: Mutex<BTreeMap<String, Findings>>,
     orphans: Mutex<BTreeMap<String, u64>>,
-    pub(super) figures: Source<Figures>,
+    pub(super) counted: Source<Figures>,
     pub(super) limits: Source<BTreeMap<String, CallLimits>>,
 }
 
@@ -152,7 +155,7 @@ impl FigureMetrics {
 
     fn encode_groups(&self, encoder: &mut DescriptorEncoder<'_>, figures: &Figures) -> fmt::Result {
         let groups = self.groups(figures);
-        let counts: [(&str, &str, fn(&GroupFigures) -> u64); 3] = [
+        let counts: [GroupCount; 3] = [
             ("queues", "EncryptedQueues.", |group| group.queues),
             ("compliant_queues", "EncryptedQueues that are as declared: Ready.", |group| group.compliant),
             ("keys", "KMS keys that are billed.", |group| group.keys),
@@ -192,7 +195,7 @@ impl FigureMetrics {
         let help = "Findings of the last audit that are not accepted, by check and severity.";
         let mut family = encoder.encode_descriptor("audit_findings", help, None, MetricType::Gauge)?;
         for ((tenant, check, severity), count) in sums {
-            ConstGauge::new(count).encode(family.encode_family(&Check { tenant, check, severity })?)?;
+            ConstGauge::new(count).encode(family.encode_family(&FindingLabels { tenant, check, severity })?)?;
         }
         Ok(())
     }
@@ -221,7 +224,7 @@ fn as_dollars(money: Money) -> f64 {
 
 impl Collector for FigureMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let figures = self.figures.get();
+        let figures = self.counted.get();
         self.encode_groups(&mut encoder, &figures)?;
         let orphans: u64 = locked(&self.orphans).values().sum();
         let single: [(&str, &str, u64); 3] = [

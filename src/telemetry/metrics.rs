@@ -163,7 +163,7 @@ impl Metrics {
 
     /// What tells the figures at each scrape. Only the first call counts.
     pub fn set_figures(&self, figures: impl Fn() -> Figures + Send + Sync + 'static) {
-        self.0.figures.figures.set(figures);
+        self.0.figures.counted.set(figures);
     }
 
     /// What tells at each scrape by operation what held calls to AWS up. Only the first call counts.

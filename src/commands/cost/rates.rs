@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::{Arguments, Error};
 use crate::cost::{Basis, CostInput, Traffic};
 
-/// Messages a day of one queue.
+/// Messages a day of one queue, as the file names them.
+#[allow(clippy::struct_field_names)]
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Rate {
