@@ -35,13 +35,13 @@ pub(crate) async fn measure(queues: usize) -> Vec<Figure> {
     let budget = if queues > 1000 { 64.0 } else { 28.0 };
     let named = |what: &str| format!("{queues} queues: {what}");
     vec![
-        Figure::new(&named("made, no quota"), Unit::Milliseconds, Budget::AtMost(limits(25_000.0)), vec![elapsed.as_secs_f64() * 1e3]),
-        Figure::new(&named("CPU of the operator to make them"), Unit::Milliseconds, Budget::AtMost(limits(6_000.0)), vec![cpu * 1e3]),
-        Figure::new(&named("memory at rest after a start"), Unit::Mebibytes, Budget::AtMost(budget), vec![at_rest.0]),
-        Figure::new(&named("peak memory, start included"), Unit::Mebibytes, Budget::AtMost(budget), vec![at_rest.1]),
-        Figure::new(&named("AWS reads of a start"), Unit::Count, Budget::AtMost(20.0), vec![number(reads)]),
-        Figure::new(&named("AWS writes of a start"), Unit::Count, Budget::AtMost(0.0), vec![number(writes)]),
-        Figure::new(&named("edit → AWS written, while all are compared, p99"), Unit::Milliseconds, Budget::AtMost(500.0), edits),
+        Figure::new(named("made, no quota"), Unit::Milliseconds, Budget::AtMost(limits(25_000.0)), vec![elapsed.as_secs_f64() * 1e3]),
+        Figure::new(named("CPU of the operator to make them"), Unit::Milliseconds, Budget::AtMost(limits(6_000.0)), vec![cpu * 1e3]),
+        Figure::new(named("memory at rest after a start"), Unit::Mebibytes, Budget::AtMost(budget), vec![at_rest.0]),
+        Figure::new(named("peak memory, start included"), Unit::Mebibytes, Budget::AtMost(budget), vec![at_rest.1]),
+        Figure::new(named("AWS reads of a start"), Unit::Count, Budget::AtMost(20.0), vec![number(reads)]),
+        Figure::new(named("AWS writes of a start"), Unit::Count, Budget::AtMost(0.0), vec![number(writes)]),
+        Figure::new(named("edit → AWS written, while all are compared, p99"), Unit::Milliseconds, Budget::AtMost(500.0), edits),
     ]
 }
 

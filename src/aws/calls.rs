@@ -100,7 +100,7 @@ impl Intercept for Recorder {
 
     fn read_after_attempt(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
         let ended = context.output_or_error();
-        let error = ended.and_then(|ended| ended.err()).and_then(|error| error.as_connector_error());
+        let error = ended.and_then(std::result::Result::err).and_then(|error| error.as_connector_error());
         if error.is_some_and(|error| find::<AwsError>(error).is_some_and(|error| error.kind == Kind::AwaitingQuota)) {
             // It was not sent.
             return Ok(());

@@ -154,13 +154,10 @@ impl SlowCheck {
         let now = self.position(clock::now());
         let kept =
             self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(place).filter(|(at, _)| now - at < 1.0).map(|(_, known)| known.clone());
-        let aliases = match kept {
-            Some(aliases) => aliases,
-            None => {
-                let read = Arc::new(clients.all_aliases(OUR_ALIASES).await?);
-                self.aliases.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), (now, read.clone()));
-                read
-            }
+        let aliases = if let Some(aliases) = kept { aliases } else {
+            let read = Arc::new(clients.all_aliases(OUR_ALIASES).await?);
+            self.aliases.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), (now, read.clone()));
+            read
         };
         Ok(Known { together: ReadTogether { tags: clients.tags_of(arns).await?, aliases }, clients })
     }

@@ -260,7 +260,7 @@ const QUEUE_CASES: &[Named] = &[
     (
         "everyone of an organisation",
         |facts| {
-            admit(facts, statement("Allow", json!("*"), json!("sqs:SendMessage"), json!({"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}})))
+            admit(facts, statement("Allow", json!("*"), json!("sqs:SendMessage"), json!({"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}})));
         },
         &["queue-cross-account"],
     ),
@@ -358,7 +358,7 @@ const KEY_CASES: &[Named] = &[
     (
         "everyone of the account",
         |facts| {
-            admit_to_key(facts, statement("Allow", json!("*"), json!("kms:Decrypt"), json!({"StringEquals": {"kms:CallerAccount": "123456789012"}})))
+            admit_to_key(facts, statement("Allow", json!("*"), json!("kms:Decrypt"), json!({"StringEquals": {"kms:CallerAccount": "123456789012"}})));
         },
         &[],
     ),
