@@ -13,6 +13,8 @@ const BURST: f64 = 0.4;
 const SHORT: Duration = Duration::from_secs(1);
 /// How long whoever's turn it is has to come.
 const TURN: Duration = Duration::from_secs(15);
+/// How long it may then go on: a pass makes several of these calls, and one that waited anew for each would come to no end.
+const GOES_ON: Duration = Duration::from_secs(3);
 /// After AWS said that calls come too fast: the rate is halved, at most once in this time, and regained by so much of the whole each second.
 const HALVED_ONCE_IN: Duration = Duration::from_secs(1);
 const REGAINED_A_SECOND: f64 = 0.02;
@@ -60,8 +62,8 @@ pub(super) struct Line {
     /// Those who wait, by tenant; tenants take turns.
     tenants: HashMap<String, VecDeque<Waiting>>,
     turns: VecDeque<String>,
-    /// Whose turn it is, and until when.
-    called: HashMap<Subject, Instant>,
+    /// Whose turn it is, until when, and whether it came.
+    called: HashMap<Subject, (Instant, bool)>,
 }
 
 impl Line {
@@ -86,8 +88,14 @@ impl Line {
         self.fill(now);
         match caller {
             Some(Caller::SlowCheck) => self.ask_low(),
-            Some(Caller::Reconcile { subject, .. }) if self.called.remove(subject).is_some() => Turn::Now,
-            Some(Caller::Reconcile { subject, tenant }) => self.ask_in_turn(subject, tenant, now),
+            Some(Caller::Reconcile { subject, tenant }) => match self.called.insert(subject.clone(), (now + GOES_ON, true)) {
+                Some((_, false)) => Turn::Now,
+                Some((_, true)) => self.take(),
+                None => {
+                    self.called.remove(subject);
+                    self.ask_in_turn(subject, tenant, now)
+                }
+            },
             None => self.take(),
         }
     }
@@ -96,7 +104,7 @@ impl Line {
     pub(super) fn reserve(&mut self, caller: &Caller, now: Instant) -> Turn {
         let turn = self.ask(Some(caller), now);
         if let (Turn::Now | Turn::Soon(_), Caller::Reconcile { subject, .. }) = (&turn, caller) {
-            self.called.insert(subject.clone(), now + TURN);
+            self.called.insert(subject.clone(), (now + TURN, false));
         }
         turn
     }
@@ -109,7 +117,7 @@ impl Line {
             && let Some(next) = self.next()
         {
             self.tokens -= 1.0;
-            self.called.insert(next.clone(), now + TURN);
+            self.called.insert(next.clone(), (now + TURN, false));
             called.push(next);
         }
         let again = (!self.turns.is_empty()).then(|| self.wait_for(1.0));
@@ -201,8 +209,8 @@ impl Line {
             self.factor = (self.factor + passed * REGAINED_A_SECOND).min(1.0);
         }
         // Whoever did not come in its turn did not need the call.
-        let before = self.called.len();
-        self.called.retain(|_, until| *until > now);
-        self.tokens = (self.tokens + f64::from(u32::try_from(before - self.called.len()).unwrap_or(u32::MAX))).min(self.burst);
+        let missed = self.called.values().filter(|(until, came)| *until <= now && !came).count();
+        self.called.retain(|_, (until, _)| *until > now);
+        self.tokens = (self.tokens + f64::from(u32::try_from(missed).unwrap_or(u32::MAX))).min(self.burst);
     }
 }

@@ -95,7 +95,8 @@ fn a_reserved_call_is_made_without_another_wait() {
     assert_eq!(line.reserve(&first, start), Turn::Now);
     (2..9).for_each(|name| drop(line.ask(Some(&caller("acme", name)), start)));
     assert_eq!(line.ask(Some(&first), start + SECOND), Turn::Now);
-    assert!(matches!(line.ask(Some(&first), start + SECOND), Turn::InLine { .. }), "once");
+    assert!(matches!(line.ask(Some(&first), start + SECOND), Turn::Soon(_)), "the next one is paid for");
+    assert!(matches!(line.ask(Some(&first), start + 9 * SECOND), Turn::InLine { .. }), "its turn is over");
 }
 
 #[test]
@@ -143,4 +144,20 @@ async fn the_next_in_line_is_called_and_then_goes() {
     }
     assert_eq!(quotas.waiting(), 0);
     task.abort();
+}
+
+/// Each needs two calls at once, as a look at a queue and its dead-letter queue does.
+#[test]
+fn whoever_is_called_gets_all_it_needs() {
+    let (mut line, start) = line();
+    let mut waits: Vec<usize> = (0..10).collect();
+    for step in 0..120_u32 {
+        let now = start + step * SECOND / 10;
+        line.call(now);
+        waits.retain(|name| {
+            let goes = |line: &mut Line| matches!(line.ask(Some(&caller("acme", *name)), now), Turn::Now | Turn::Soon(_));
+            !(goes(&mut line) && goes(&mut line))
+        });
+    }
+    assert_eq!(waits, Vec::<usize>::new(), "twenty calls, four a second");
 }
