@@ -198,11 +198,13 @@ impl State {
     }
 
     fn resources(&self, input: &Value) -> Vec<Value> {
-        let of = |arn: &str| if let Some((_, id)) = arn.rsplit_once('/') {
-            self.keys.get(id).map(|key| key.tags.iter().map(|tag| json!({"Key": tag["TagKey"], "Value": tag["TagValue"]})).collect())
-        } else {
-            let queue = self.queues.get(arn.rsplit(':').next().unwrap_or_default())?;
-            Some(queue.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect::<Vec<_>>())
+        let of = |arn: &str| {
+            if let Some((_, id)) = arn.rsplit_once('/') {
+                self.keys.get(id).map(|key| key.tags.iter().map(|tag| json!({"Key": tag["TagKey"], "Value": tag["TagValue"]})).collect())
+            } else {
+                let queue = self.queues.get(arn.rsplit(':').next().unwrap_or_default())?;
+                Some(queue.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect::<Vec<_>>())
+            }
         };
         let wanted = input["ResourceARNList"].as_array().into_iter().flatten().filter_map(Value::as_str);
         wanted.filter_map(|arn| Some(json!({"ResourceARN": arn, "Tags": of(arn)?}))).collect()

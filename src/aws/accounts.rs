@@ -168,8 +168,7 @@ impl Accounts {
         session.verify(&key.account_id).await?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || Arc::new(Clients::new(&session.config, key.place(), &self.counts, &self.quotas, &self.own_requests));
-        let made = clients.entry(key.clone()).or_insert_with(make);
-        Ok(made.clone())
+        Ok(clients.entry(key.clone()).or_insert_with(make).clone())
     }
 
     /// The role that acts in an account, as key policies must name it: the tenant's, else the operator's own.

@@ -154,7 +154,9 @@ impl SlowCheck {
         let now = self.position(clock::now());
         let kept =
             self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(place).filter(|(at, _)| now - at < 1.0).map(|(_, known)| known.clone());
-        let aliases = if let Some(aliases) = kept { aliases } else {
+        let aliases = if let Some(aliases) = kept {
+            aliases
+        } else {
             let read = Arc::new(clients.all_aliases(OUR_ALIASES).await?);
             self.aliases.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), (now, read.clone()));
             read
@@ -255,7 +257,9 @@ mod tests {
                 let batch = due(objects.clone(), from, from + 0.02);
                 assert!(batch.len() < 50, "spread evenly: {}", batch.len());
                 assert!(batch.is_sorted_by(|a, b| a.0 <= b.0) && batch.iter().all(|(at, _)| (from..from + 0.02).contains(at)));
-                batch.iter().for_each(|(_, number)| seen[*number] += 1);
+                for (_, number) in &batch {
+                    seen[*number] += 1;
+                }
                 from += 0.02;
             }
             assert!(seen.iter().filter(|times| **times != 1).count() <= 1, "rounding may move the one on the edge");

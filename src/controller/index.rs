@@ -109,7 +109,9 @@ mod tests {
         let mut crowd = Index::default();
         many.iter().rev().for_each(|name| drop(crowd.replace(name, &["tenant acme"].into())));
         assert_eq!(crowd.dependants(&"tenant acme"), many);
-        many.iter().for_each(|name| drop(crowd.replace(name, &[].into())));
+        for name in &many {
+            crowd.replace(name, &[].into());
+        }
         assert!(crowd.objects.is_empty() && crowd.dependants.is_empty());
         index.replace(&"orders", &[].into());
         index.replace(&"mail", &[].into());

@@ -1,5 +1,5 @@
 //! Each check has a case in which it fires and one in which it does not; a case changes one thing of a queue and a key that are as they should be.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::needless_pass_by_value, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,8 +153,7 @@ fn declare(facts: &mut PlaceFacts) {
         others: crate::api::sensitivity_tier::Others::Deny,
         suspended: false,
     };
-    let document = |access: &QueueAccess| PolicyFacts::Document(render_queue(access, &place()));
-    facts.queues[0].policy = document(&access);
+    facts.queues[0].policy = PolicyFacts::Document(render_queue(&access, &place()));
     for (index, kind) in [QueueKind::Source, QueueKind::DeadLetter].into_iter().enumerate() {
         facts.queues[index].declared = Some(DeclaredQueue {
             object: crate::api::queue_key::NamespacedName { namespace: "acme-prod".to_owned(), name: "orders".to_owned() },

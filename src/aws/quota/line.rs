@@ -23,7 +23,7 @@ const SLOWEST: f64 = 1.0 / 64.0;
 const TOLD_AGAIN: Duration = Duration::from_mins(1);
 
 /// When a call may be made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Turn {
     /// Now.
     Now,
