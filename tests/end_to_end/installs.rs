@@ -97,7 +97,7 @@ async fn a_tenant_handed_over_in_the_middle_of_its_work_has_nothing_done_twice_o
     labelled["metadata"]["labels"] = json!({"shard": "a"});
     world.apply_object(&labelled).await;
     world.apply_object(&tier("acme", &json!({}))).await;
-    until_controller(&world, "acme", "default/one").await;
+    until_controller(&world, "acme", "encrypted-queue-operator/one").await;
     let names: Vec<String> = (0..6).map(|number| format!("orders-{number}")).collect();
     for (number, name) in names.iter().enumerate() {
         let mut object = queue(NAMESPACE, name, &json!({}));
@@ -110,7 +110,7 @@ async fn a_tenant_handed_over_in_the_middle_of_its_work_has_nothing_done_twice_o
     for name in &names {
         world.until_ready(NAMESPACE, name).await;
     }
-    until_controller(&world, "acme", "default/two").await;
+    until_controller(&world, "acme", "encrypted-queue-operator/two").await;
     for operation in ["CreateKey", "CreateAlias", "CreateQueue"] {
         assert_eq!(world.proxy.effects(operation), names.len(), "{operation}");
     }
