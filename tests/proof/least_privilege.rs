@@ -182,11 +182,10 @@ fn taken() -> BTreeSet<String> {
 
 /// Allowed, and taken by no test, for a reason.
 const OTHER_REPORTS: &str = "written where clusterpolicyreports are not served; the tests serve those";
-const UNTAKEN: [(&str, &str); 10] = [
+const UNTAKEN: [(&str, &str); 9] = [
     ("queues-and-keys kms:GetKeyLastUsage", "before a key's deletion; the emulator does not have it"),
     ("queues-and-keys kms:UpdateAlias", "the account's policies have to allow it for the alias, the key's own for the key"),
     ("queues-and-keys kms:ListKeyRotations", "after a crash during a rotation, where somebody took the operator out of the key's policy"),
-    ("cost cloudwatch:GetMetricData", "the command `cost` asks it, not the operator"),
     ("configmaps any create", "a ConfigMap is made by server-side apply, for which the API server asks for both rights and tells of one"),
     ("clusterpolicyreports any create", "as a ConfigMap"),
     ("clusterreports any get", OTHER_REPORTS),
