@@ -135,8 +135,9 @@ async fn meddle(stage: &Stage, at: &Point) {
         for url in sqs.list_queues().send().await.expect("queues").queue_urls.unwrap_or_default() {
             let tags = sqs.list_queue_tags().queue_url(&url).send().await.expect("tags").tags.unwrap_or_default();
             let call = sqs.set_queue_attributes().queue_url(&url);
+            // Declared of both queues, whatever else is.
             let call = match way {
-                0 => call.attributes(QueueAttributeName::VisibilityTimeout, "77"),
+                0 => call.attributes(QueueAttributeName::KmsDataKeyReusePeriodSeconds, "86400"),
                 1 => call.attributes(QueueAttributeName::Policy, ""),
                 _ => continue,
             };
