@@ -4,6 +4,7 @@ mod agreement;
 mod encryption;
 mod key;
 mod key_policy;
+mod policy;
 mod queue_policy;
 mod settings;
 #[cfg(test)]

@@ -38,6 +38,13 @@ pub(super) struct Stores {
     pub(super) config_maps: Store<ConfigMap>,
 }
 
+/// An object that has something in AWS.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) enum Compared {
+    Queue(NamespacedName),
+    Key(String),
+}
+
 /// What all reconcilers share.
 pub(super) struct Context {
     pub(super) client: Client,
@@ -91,6 +98,20 @@ impl Context {
     /// Whether an annotation has a value that was not there when it was last looked at.
     pub(super) fn check_asked(&self, kind: &str, name: &str, value: Option<&String>) -> bool {
         value.is_some_and(|value| self.checks.is_new_value(kind, name, value))
+    }
+
+    /// Has an object compared with AWS by a reconcile of its own.
+    pub(super) fn compare(&self, object: &Compared) {
+        match object {
+            Compared::Queue(name) => {
+                self.checks.request("EncryptedQueue", &name.to_string());
+                self.wake.queue(name);
+            }
+            Compared::Key(name) => {
+                self.checks.request("QueueKey", name);
+                self.wake.key(name);
+            }
+        }
     }
 
     /// Clients for a tenant's account and a Region.

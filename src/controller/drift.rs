@@ -14,11 +14,10 @@ use kube::ResourceExt;
 use tokio::task::JoinSet;
 
 use super::claim::Standing;
-use super::context::{Context, account_key};
+use super::context::{Compared, Context, account_key};
 use super::wake::name_of;
 use super::{encrypted_queue, queue_key};
 use crate::api::conditions::{self, types};
-use crate::api::queue_key::NamespacedName;
 use crate::api::{EncryptedQueue, QueueKey, Tenant};
 use crate::aws::{AccountKey, Aliases, AwsError, Caller, Clients, ReadTogether, Reader, on_behalf};
 use crate::clock;
@@ -32,12 +31,6 @@ const LEAST_BATCHES: u32 = 4;
 const AT_ONCE: usize = 8;
 /// All aliases that the operator makes begin so.
 const OUR_ALIASES: &str = "alias/encryptedqueue/";
-
-#[derive(Clone)]
-enum Object {
-    Queue(NamespacedName),
-    Key(String),
-}
 
 /// What is read of AWS for a batch.
 struct Known {
@@ -98,26 +91,26 @@ impl SlowCheck {
     }
 
     /// What is settled: the rest is being worked on anyway. A key comes with its queue.
-    fn objects(&self) -> Vec<(f64, Object)> {
+    fn objects(&self) -> Vec<(f64, Compared)> {
         let is_settled =
             |conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| conditions.iter().any(|c| c.type_ == types::READY);
         let mut objects = Vec::new();
         for queue in self.ctx.stores.queues.state() {
             if queue.status.as_ref().is_some_and(|status| is_settled(&status.conditions)) {
                 let name = name_of(queue.as_ref());
-                objects.push((phase(&name.to_string()), Object::Queue(name)));
+                objects.push((phase(&name.to_string()), Compared::Queue(name)));
             }
         }
         for key in self.ctx.stores.keys.state() {
             if key.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, types::READY)) {
                 let name = key.name_any();
-                objects.push((phase(&key.spec.queue.as_ref().map_or_else(|| name.clone(), ToString::to_string)), Object::Key(name)));
+                objects.push((phase(&key.spec.queue.as_ref().map_or_else(|| name.clone(), ToString::to_string)), Compared::Key(name)));
             }
         }
         objects
     }
 
-    async fn batch(self: Arc<Self>, objects: Vec<(f64, Object)>) {
+    async fn batch(self: Arc<Self>, objects: Vec<(f64, Compared)>) {
         let known = Arc::new(on_behalf(Caller::SlowCheck, Box::pin(self.read_together(&objects))).await);
         let mut checks = JoinSet::new();
         for (at, object) in objects {
@@ -132,7 +125,7 @@ impl SlowCheck {
     }
 
     /// Tags of a batch, and aliases, for each account and Region. Where they cannot be read, each object is read by itself.
-    async fn read_together(&self, objects: &[(f64, Object)]) -> HashMap<AccountKey, Known> {
+    async fn read_together(&self, objects: &[(f64, Compared)]) -> HashMap<AccountKey, Known> {
         let mut arns: BTreeMap<String, (AccountKey, Vec<String>)> = BTreeMap::new();
         for (_, object) in objects {
             if let Some((place, resources)) = self.resources(object) {
@@ -165,15 +158,15 @@ impl SlowCheck {
     }
 
     /// Where an object's resources are, and what their ARNs are.
-    fn resources(&self, object: &Object) -> Option<(AccountKey, Vec<String>)> {
+    fn resources(&self, object: &Compared) -> Option<(AccountKey, Vec<String>)> {
         match object {
-            Object::Queue(name) => {
+            Compared::Queue(name) => {
                 let queue = self.ctx.queue(name)?;
                 let (tenant, status) = (self.ctx.tenant(&queue.spec.tenant)?, queue.status.as_ref()?);
                 let arns = status.queue.iter().chain(&status.dead_letter_queue).map(|reference| reference.arn.clone()).collect();
                 Some((account_key(&tenant, queue.spec.region.as_deref()), arns))
             }
-            Object::Key(name) => {
+            Compared::Key(name) => {
                 let key = self.ctx.key(name)?;
                 let tenant = self.ctx.tenant(&key.spec.tenant)?;
                 Some((account_key(&tenant, Some(&key.spec.region)), key.status.as_ref()?.arn.clone().into_iter().collect()))
@@ -181,15 +174,15 @@ impl SlowCheck {
         }
     }
 
-    async fn check(&self, object: &Object, known: &HashMap<AccountKey, Known>) {
+    async fn check(&self, object: &Compared, known: &HashMap<AccountKey, Known>) {
         let place = self.resources(object).map(|(place, _)| place);
         let known = place.and_then(|place| known.get(&place));
         let differs = match object {
-            Object::Queue(name) => match self.ctx.queue(name) {
+            Compared::Queue(name) => match self.ctx.queue(name) {
                 Some(queue) => self.queue_differs(&queue, known).await,
                 None => return,
             },
-            Object::Key(name) => match self.ctx.key(name) {
+            Compared::Key(name) => match self.ctx.key(name) {
                 Some(key) => self.key_differs(&key, known).await,
                 None => return,
             },
@@ -199,20 +192,7 @@ impl SlowCheck {
         }
         // A reconcile tells of what cannot be read.
         if differs.unwrap_or(true) {
-            self.enqueue(object);
-        }
-    }
-
-    fn enqueue(&self, object: &Object) {
-        match object {
-            Object::Queue(name) => {
-                self.ctx.checks.request("EncryptedQueue", &name.to_string());
-                self.ctx.wake.queue(name);
-            }
-            Object::Key(name) => {
-                self.ctx.checks.request("QueueKey", name);
-                self.ctx.wake.key(name);
-            }
+            self.ctx.compare(object);
         }
     }
 

@@ -9,7 +9,7 @@ use rand::RngExt;
 use tokio::task::JoinSet;
 
 use super::claim::Standing;
-use super::context::Context;
+use super::context::{Compared, Context};
 use crate::api::queue_key::NamespacedName;
 use crate::aws::{DriftQueue, Received};
 use crate::desired::place_of;
@@ -28,19 +28,12 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Batches that wait for their last look at once: more are not taken.
 const BATCHES: usize = 64;
 
-/// An object to look at.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-enum Object {
-    Queue(NamespacedName),
-    Key(String),
-}
-
 /// Reads the queue of events.
 pub(super) struct Consumer {
     ctx: Arc<Context>,
     metrics: Metrics,
     queue: DriftQueue,
-    looks: Mutex<Debounce<Object>>,
+    looks: Mutex<Debounce<Compared>>,
     refusals: Mutex<Debounce<(String, String, String)>>,
 }
 
@@ -81,14 +74,14 @@ pub(super) async fn consume(ctx: Arc<Context>, metrics: Metrics, queue: DriftQue
 impl Consumer {
     /// Wakes what the messages are about; only then they are deleted, so that a crash before leaves them to the next process.
     async fn batch(self: Arc<Self>, messages: Vec<Received>) {
-        let mut later: Vec<(Duration, Object)> = Vec::new();
+        let mut later: Vec<(Duration, Compared)> = Vec::new();
         for message in &messages {
             let (outcome, objects) = self.understand(&message.body);
             self.metrics.event(outcome);
             for object in objects {
                 let wait = self.looks.lock().unwrap_or_else(PoisonError::into_inner).wait(object.clone(), Instant::now());
                 if wait.is_zero() {
-                    self.look_at(&object);
+                    self.ctx.compare(&object);
                 } else {
                     later.push((wait, object));
                 }
@@ -99,27 +92,14 @@ impl Consumer {
         let start = Instant::now();
         for (wait, object) in later {
             tokio::time::sleep(wait.saturating_sub(start.elapsed())).await;
-            self.look_at(&object);
+            self.ctx.compare(&object);
         }
         if let Err(error) = self.queue.delete(&messages).await {
             tracing::warn!(queue = self.queue.url(), %error, "cannot delete events: they come again");
         }
     }
 
-    fn look_at(&self, object: &Object) {
-        match object {
-            Object::Queue(name) => {
-                self.ctx.checks.request("EncryptedQueue", &name.to_string());
-                self.ctx.wake.queue(name);
-            }
-            Object::Key(name) => {
-                self.ctx.checks.request("QueueKey", name);
-                self.ctx.wake.key(name);
-            }
-        }
-    }
-
-    fn understand(&self, body: &str) -> (EventOutcome, Vec<Object>) {
+    fn understand(&self, body: &str) -> (EventOutcome, Vec<Compared>) {
         match read(body) {
             Ok(Told::Change(change)) => self.changed(&change),
             Ok(Told::Denied(denied)) => (self.denied(&denied), Vec::new()),
@@ -131,11 +111,11 @@ impl Consumer {
         }
     }
 
-    fn changed(&self, change: &Change) -> (EventOutcome, Vec<Object>) {
+    fn changed(&self, change: &Change) -> (EventOutcome, Vec<Compared>) {
         if change.request_id.as_deref().is_some_and(|id| self.ctx.accounts.own_requests().contains(id)) {
             return (EventOutcome::Own, Vec::new());
         }
-        let objects: Vec<Object> = change.subjects.iter().flat_map(|subject| self.objects(subject)).collect();
+        let objects: Vec<Compared> = change.subjects.iter().flat_map(|subject| self.objects(subject)).collect();
         if objects.is_empty() {
             return (EventOutcome::Unrelated, objects);
         }
@@ -144,14 +124,14 @@ impl Consumer {
     }
 
     /// Objects of this install that a subject belongs to.
-    fn objects(&self, subject: &Subject) -> Vec<Object> {
+    fn objects(&self, subject: &Subject) -> Vec<Compared> {
         let wake = &self.ctx.wake;
         let keys = |names: Vec<String>, is_there: &dyn Fn(&str, &str) -> bool| {
             let ours = |name: &String| {
                 let Some(key) = self.ctx.key(name) else { return false };
                 self.is_ours(&key.spec.tenant, Some(&key.spec.region), is_there)
             };
-            names.into_iter().filter(ours).map(Object::Key).collect()
+            names.into_iter().filter(ours).map(Compared::Key).collect()
         };
         match subject {
             Subject::Queue { account, region, name } => {
@@ -159,7 +139,7 @@ impl Consumer {
                     let Some(queue) = self.ctx.queue(object) else { return false };
                     self.is_ours(&queue.spec.tenant, queue.spec.region.as_deref(), &|its, there| its == account && there == region)
                 };
-                wake.queues_named(name).into_iter().filter(ours).map(Object::Queue).collect()
+                wake.queues_named(name).into_iter().filter(ours).map(Compared::Queue).collect()
             }
             Subject::Key(id) => keys(wake.keys_with_id(id), &|_, _| true),
             Subject::Alias { account, region, name } => keys(wake.keys_with_alias(name), &|its, there| its == account && there == region),
@@ -176,8 +156,8 @@ impl Consumer {
     /// Tells of a refusal on the queue, else on its key.
     fn denied(&self, denied: &Denied) -> EventOutcome {
         let Some(key) = self.objects(&Subject::Key(denied.key.clone())).into_iter().find_map(|object| match object {
-            Object::Key(name) => self.ctx.key(&name),
-            Object::Queue(_) => None,
+            Compared::Key(name) => self.ctx.key(&name),
+            Compared::Queue(_) => None,
         }) else {
             return EventOutcome::Unrelated;
         };

@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 use super::apply_queue::QueueApplier;
 use super::claim::{Standing, leave_alone};
 use super::config_map::{self, ConfigMapState};
-use super::context::Context;
+use super::context::{Compared, Context};
 use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
@@ -112,8 +112,7 @@ impl<'a> Pass<'a> {
         let key = key_name.and_then(|name| ctx.key(&name)).filter(|key| key.metadata.deletion_timestamp.is_none());
         let asked = check_asked(object, served_check(object));
         if let (Some(_), Some(key)) = (asked, &key) {
-            ctx.checks.request("QueueKey", &key.name_any());
-            ctx.wake.key(&key.name_any());
+            ctx.compare(&Compared::Key(key.name_any()));
         }
         let absent = !deleting && status.queue.is_none() && object.uid().is_some_and(|uid| ctx.absences.holds(&uid));
         let others: Vec<Arc<QueueKey>> = objects::recorded_keys(object)

@@ -1,12 +1,12 @@
 //! Whom a key's own policy, and its grants, admit.
 
-use super::queue_policy::{actions, declared_principals, deleted, not_understood, strangers};
+use super::policy::{self, actions, declared_principals, of_allows, strangers};
 use super::{Check, Severity, Subject, checkov, config, custodian, prowler, security_hub, when};
-use crate::audit::inventory::{KeyFacts, PolicyFacts, View};
-use crate::audit::statements::{Who, allows, excludes, has_source, is_pinned, is_through_sqs, names_action, names_all_actions, principals};
+use crate::audit::inventory::{KeyFacts, View};
+use crate::audit::statements::{Who, allows, excludes, has_source, is_through_sqs, names_action, names_all_actions, principals};
 use crate::policy::access::Grant;
 use crate::policy::document::Statement;
-use crate::policy::read_back::{name, read_key_policy, shown};
+use crate::policy::read_back::{read_key_policy, shown};
 
 pub(super) const CHECKS: [Check; 11] = [
     Check {
@@ -130,34 +130,21 @@ pub(super) const CHECKS: [Check; 11] = [
 const CRYPTOGRAPHY: [&str; 4] = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom"];
 
 fn unreadable(key: &KeyFacts, _: &View<'_>) -> Vec<String> {
-    match &key.policy {
-        PolicyFacts::Malformed(why) => vec![shown(why)],
-        PolicyFacts::Document(document) => not_understood(document),
-        PolicyFacts::Absent | PolicyFacts::Unknown => Vec::new(),
-    }
-}
-
-/// A line for each Allow statement of which something is told. One without actions or resources says nothing.
-fn of_allows(key: &KeyFacts, tell: impl Fn(&Statement) -> Option<String>) -> Vec<String> {
-    let statements = key.policy.document().into_iter().flat_map(allows);
-    statements.filter_map(|statement| Some(format!("{}: {}", name(statement), tell(statement)?))).collect()
+    policy::unreadable(&key.policy)
 }
 
 fn public(key: &KeyFacts, _: &View<'_>) -> Vec<String> {
-    of_allows(key, |statement| {
-        let open = principals(statement).contains(&Who::Anyone) && !is_pinned(statement);
-        open.then(|| format!("everyone may {}", actions(statement)))
-    })
+    policy::public(&key.policy)
 }
 
 fn by_exclusion(key: &KeyFacts, _: &View<'_>) -> Vec<String> {
-    of_allows(key, |statement| excludes(statement).then(|| "allows by NotPrincipal or NotAction".to_owned()))
+    policy::by_exclusion(&key.policy)
 }
 
 fn cross_account(key: &KeyFacts, view: &View<'_>) -> Vec<String> {
     let grants = key.declared.as_ref().and_then(|declared| declared.grants.as_ref());
     let declared = grants.map(|grants| declared_principals(grants.values().flatten())).unwrap_or_default();
-    of_allows(key, |statement| {
+    of_allows(&key.policy, |statement| {
         let strangers = strangers(statement, &view.facts.place.account, &declared);
         (!strangers.is_empty()).then(|| format!("{} may {}", strangers.join(", "), actions(statement)))
     })
@@ -172,7 +159,7 @@ fn delegates_to_iam(key: &KeyFacts, view: &View<'_>) -> Vec<String> {
         return Vec::new();
     }
     let own = view.facts.place.account.as_str();
-    of_allows(key, |statement| {
+    of_allows(&key.policy, |statement| {
         let root = principals(statement).into_iter().any(|who| who.is_account() && who.account() == Some(own));
         (root && names_cryptography(statement)).then(|| format!("the account's root may {}", actions(statement)))
     })
@@ -182,7 +169,7 @@ fn full_access(key: &KeyFacts, view: &View<'_>) -> Vec<String> {
     if view.users_of(key).is_empty() {
         return Vec::new();
     }
-    of_allows(key, |statement| {
+    of_allows(&key.policy, |statement| {
         let by_name = principals(statement).into_iter().filter(|who| matches!(who, Who::Aws(_)) && !who.is_account());
         let names: Vec<String> = by_name.map(Who::text).collect();
         let both = names_all_actions(statement, "kms") || (names_cryptography(statement) && names_action(statement, "kms:PutKeyPolicy"));
@@ -200,7 +187,7 @@ fn unmanageable(key: &KeyFacts, _: &View<'_>) -> Vec<String> {
 }
 
 fn service_without_source(key: &KeyFacts, _: &View<'_>) -> Vec<String> {
-    of_allows(key, |statement| {
+    of_allows(&key.policy, |statement| {
         let services = principals(statement).into_iter().filter(|who| matches!(who, Who::Service(name) if !name.starts_with("events.")));
         let services: Vec<String> = services.map(Who::text).collect();
         let open = !services.is_empty() && names_cryptography(statement) && !has_source(statement) && !is_through_sqs(statement);
@@ -220,7 +207,7 @@ fn grants(key: &KeyFacts, view: &View<'_>) -> Vec<String> {
 }
 
 fn deleted_principal(key: &KeyFacts, _: &View<'_>) -> Vec<String> {
-    deleted(&key.policy)
+    policy::deleted(&key.policy)
 }
 
 fn not_declared(key: &KeyFacts, view: &View<'_>) -> Vec<String> {

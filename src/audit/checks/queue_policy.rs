@@ -1,13 +1,11 @@
 //! Whom a queue's own policy admits.
 
-use std::collections::BTreeSet;
-
+use super::policy::{self, actions, declared_principals, of_allows, strangers};
 use super::{Check, Severity, Subject, checkov, config, custodian, prowler, security_hub, when};
 use crate::audit::inventory::{PolicyFacts, QueueFacts, View};
-use crate::audit::statements::{Who, allows, denies, excludes, has_source, is_pinned, like, names_action, names_all_actions, pins, principals};
-use crate::policy::access::{Grant, Principal};
-use crate::policy::document::{Document, Statement};
-use crate::policy::read_back::{is_deleted, name, read_queue_policy, shown};
+use crate::audit::statements::{Who, denies, has_source, names_action, names_all_actions, principals};
+use crate::policy::document::Statement;
+use crate::policy::read_back::{read_queue_policy, shown};
 
 pub(super) const CHECKS: [Check; 9] = [
     Check {
@@ -109,49 +107,16 @@ pub(super) const CHECKS: [Check; 9] = [
     },
 ];
 
-/// Elements that the parser keeps without understanding them.
-pub(super) fn not_understood(document: &Document) -> Vec<String> {
-    let strange = |statement: &Statement| {
-        let elements: Vec<String> = statement
-            .other
-            .keys()
-            .filter(|element| !matches!(element.as_str(), "NotPrincipal" | "NotAction" | "NotResource"))
-            .map(|element| shown(element))
-            .collect();
-        (!elements.is_empty()).then(|| format!("{}: {} is not understood", name(statement), elements.join(", ")))
-    };
-    document.statements.iter().filter_map(strange).collect()
-}
-
 fn unreadable(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
-    match &queue.policy {
-        PolicyFacts::Malformed(why) => vec![shown(why)],
-        PolicyFacts::Document(document) => not_understood(document),
-        PolicyFacts::Absent | PolicyFacts::Unknown => Vec::new(),
-    }
-}
-
-/// A line for each Allow statement of which something is told.
-fn of_allows(policy: &PolicyFacts, tell: impl Fn(&Statement) -> Option<String>) -> Vec<String> {
-    let statements = policy.document().into_iter().flat_map(allows);
-    statements.filter_map(|statement| Some(format!("{}: {}", name(statement), tell(statement)?))).collect()
+    policy::unreadable(&queue.policy)
 }
 
 fn public(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
-    of_allows(&queue.policy, |statement| {
-        let open = principals(statement).contains(&Who::Anyone) && !is_pinned(statement);
-        open.then(|| format!("everyone may {}", actions(statement)))
-    })
-}
-
-/// The actions of a statement, for people.
-pub(super) fn actions(statement: &Statement) -> String {
-    let names: Vec<&str> = statement.actions.iter().map(String::as_str).collect();
-    if names.is_empty() { "do all but what it lists".to_owned() } else { super::encryption::list(&names) }
+    policy::public(&queue.policy)
 }
 
 fn by_exclusion(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
-    of_allows(&queue.policy, |statement| excludes(statement).then(|| "allows by NotPrincipal or NotAction".to_owned()))
+    policy::by_exclusion(&queue.policy)
 }
 
 fn full_access(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
@@ -159,35 +124,6 @@ fn full_access(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
         let who: Vec<String> = principals(statement).into_iter().map(Who::text).collect();
         names_all_actions(statement, "sqs").then(|| format!("{} may {}", who.join(", "), actions(statement)))
     })
-}
-
-/// Principals of other accounts, and organisations, that nobody declared.
-pub(super) fn strangers<'a>(statement: &'a Statement, own: &str, declared: &BTreeSet<Principal>) -> Vec<String> {
-    let known =
-        |who: &Who<'_>| declared.iter().any(|principal| matches!((principal, who), (Principal::Role(role), Who::Aws(arn)) if role.as_str() == *arn));
-    let other = |who: &Who<'a>| who.account().is_some_and(|account| account != own) && !known(who);
-    let mut strangers: Vec<String> = principals(statement).into_iter().filter(other).map(Who::text).collect();
-    let organisations = declared.iter().any(|principal| matches!(principal, Principal::Organization(_)));
-    if principals(statement).contains(&Who::Anyone) && is_pinned(statement) && !organisations && reaches_others(statement, own) {
-        strangers.push(format!("everyone with {}", pins(statement)));
-    }
-    strangers
-}
-
-/// Whether what pins a statement lies outside the account; sources are what services act for, and judged as such.
-fn reaches_others(statement: &Statement, own: &str) -> bool {
-    let inside = ["aws:PrincipalAccount", "kms:CallerAccount", "aws:PrincipalArn", "aws:SourceAccount", "aws:SourceOwner", "aws:SourceArn"]
-        .iter()
-        .any(|key| {
-            let values = statement.condition_values(key);
-            !values.is_empty() && values.iter().all(|value| value == own || value.split(':').nth(4) == Some(own))
-        });
-    let buckets = statement.condition_values("aws:SourceArn");
-    !inside && (buckets.is_empty() || !buckets.iter().all(|arn| like("arn:*:s3:::*", arn)))
-}
-
-pub(super) fn declared_principals<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> BTreeSet<Principal> {
-    grants.into_iter().map(|grant| grant.principal.clone()).collect()
 }
 
 fn cross_account(queue: &QueueFacts, view: &View<'_>) -> Vec<String> {
@@ -227,17 +163,8 @@ fn without_tls(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
     when(!asked, || "no statement denies calls with aws:SecureTransport false".to_owned())
 }
 
-/// Ids of deleted principals that a policy names.
-pub(super) fn deleted(policy: &PolicyFacts) -> Vec<String> {
-    let statements = policy.document().into_iter().flat_map(|document| &document.statements);
-    let ids = statements.flat_map(|statement| principals(statement).into_iter().map(move |who| (statement, who)));
-    let told = ids
-        .filter_map(|(statement, who)| if let Who::Aws(id) = who { is_deleted(id).then(|| format!("{} names {id}", name(statement))) } else { None });
-    told.collect()
-}
-
 fn deleted_principal(queue: &QueueFacts, _: &View<'_>) -> Vec<String> {
-    deleted(&queue.policy)
+    policy::deleted(&queue.policy)
 }
 
 fn not_declared(queue: &QueueFacts, view: &View<'_>) -> Vec<String> {
