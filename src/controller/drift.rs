@@ -111,6 +111,9 @@ impl SlowCheck {
     }
 
     async fn batch(self: Arc<Self>, objects: Vec<(f64, Compared)>) {
+        let Some((first, _)) = objects.first() else { return };
+        // Not before: a start reads nothing, and what is read is not older than it need be.
+        self.sleep_until(*first).await;
         let known = Arc::new(on_behalf(Caller::SlowCheck, Box::pin(self.read_together(&objects))).await);
         let mut checks = JoinSet::new();
         for (at, object) in objects {
