@@ -26,6 +26,10 @@ test: fixtures ## Run all tests, against a real API server and an AWS emulator, 
 test-crash: fixtures ## Kill the operator, fail AWS and race it, at every call of every scenario (two hours; goes on where it stopped)
 	cargo test --locked --profile crash --test crash -- $(ARGUMENTS)
 
+.PHONY: test-cluster
+test-cluster: fixtures ## Play the main scenario with real pods in the cluster that KUBECONFIG names (kind, or as tools/test-cluster.sh says)
+	tools/test-cluster.sh
+
 .PHONY: test-long
 test-long: ## Judge over a million requests to random policies, and a hundred thousand policies read back
 	JUDGED_DECLARATIONS=7500 cargo test --locked --test proof

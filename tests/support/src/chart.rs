@@ -1,7 +1,7 @@
 //! What the chart gives the operator in Kubernetes: its ServiceAccount, with exactly the chart's rights, and a token of it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,6 +20,11 @@ pub const RELEASE: &str = "encrypted-queue-operator";
 
 const TEMPLATES: [&str; 2] = ["templates/serviceaccount.yaml", "templates/rbac/operator.yaml"];
 
+/// The program Helm, at the version that the chart is tested with.
+pub fn helm() -> Result<PathBuf, Error> {
+    ask_script("tools/helm.sh", "--path")
+}
+
 /// The ServiceAccount, roles and bindings of a release, as `helm template` makes them. Names of objects and lease are the release's.
 pub fn operator_rights(release: &str) -> Result<String, Error> {
     static RENDERED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
@@ -28,7 +33,7 @@ pub fn operator_rights(release: &str) -> Result<String, Error> {
         return Ok(manifests.clone());
     }
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/encrypted-queue-operator");
-    let mut helm = Command::new(ask_script("tools/helm.sh", "--path")?);
+    let mut helm = Command::new(helm()?);
     helm.args(["template", release]).arg(chart).args(["--namespace", NAMESPACE, "--set", &format!("fullnameOverride={release}")]);
     helm.args(TEMPLATES.iter().flat_map(|template| ["--show-only", template]));
     let output = helm.output().map_err(Error::io("helm template"))?;

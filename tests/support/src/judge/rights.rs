@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::evaluator::{Caller, Request, Verdict, evaluate, items, texts};
-use super::state::{Aws, Touched, partition, tags};
+use super::state::{Aws, Queue, Touched, partition, tags};
 use crate::proxy::{Call, Kind};
 
 const CLUSTER: &str = "encryptedqueue.dev/cluster";
@@ -83,6 +83,8 @@ struct Replay {
     aws: Aws,
     /// By ARN, the key's ARN.
     aliases: BTreeMap<String, String>,
+    /// Tags of queues that were deleted.
+    deleted: BTreeMap<String, BTreeMap<String, String>>,
     /// The role behind each access key of the operator.
     roles: BTreeMap<String, String>,
     clusters: BTreeSet<String>,
@@ -100,8 +102,17 @@ pub fn rights_taken(calls: &[Call], access_key: &str, role: &str) -> Taken {
     let roles = BTreeMap::from([(access_key.to_owned(), role.to_owned())]);
     let account = role.split(':').nth(4).unwrap_or_default().to_owned();
     let (made, policies) = (BTreeSet::new(), BTreeMap::new());
-    let mut replay =
-        Replay { aws: Aws::default(), aliases: BTreeMap::new(), roles, clusters: BTreeSet::new(), account, made, policies, taken: Taken::default() };
+    let mut replay = Replay {
+        aws: Aws::default(),
+        aliases: BTreeMap::new(),
+        deleted: BTreeMap::new(),
+        roles,
+        clusters: BTreeSet::new(),
+        account,
+        made,
+        policies,
+        taken: Taken::default(),
+    };
     for call in calls {
         replay.learn_role(call);
     }
@@ -187,6 +198,7 @@ impl Replay {
         }
         if call.took_effect && (call.kind == Kind::Write || call.is("CreateGrant")) {
             self.note_alias(call);
+            self.note_end(call);
             let touched = self.aws.apply(call);
             if let Some(Touched::Queue(queue)) = touched
                 && call.is("CreateQueue")
@@ -194,6 +206,15 @@ impl Replay {
             {
                 self.made.insert(queue);
             }
+        }
+    }
+
+    fn note_end(&mut self, call: &Call) {
+        let queue = arn(call, "sqs", text(&call.request, "QueueUrl").rsplit('/').next().unwrap_or_default());
+        if call.is("DeleteQueue")
+            && let Some(Queue { tags, .. }) = self.aws.queues.get(&queue)
+        {
+            self.deleted.insert(queue, tags.clone());
         }
     }
 
@@ -276,7 +297,9 @@ impl Replay {
             name => name,
         };
         let queue = arn(call, "sqs", name);
-        let (requested, held) = (requested_tags(call), self.aws.queues.get(&queue).map(|queue| &queue.tags));
+        // Whoever did not hear that a queue was deleted asks again.
+        let held = self.aws.queues.get(&queue).map(|queue| &queue.tags).or_else(|| self.deleted.get(&queue).filter(|_| call.is("DeleteQueue")));
+        let requested = requested_tags(call);
         match call.operation.as_str() {
             "ListQueues" => vec![Ask::new(action, "*")],
             // Tags at creation take the right to tag.

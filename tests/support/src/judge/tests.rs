@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::rights::rights_taken;
 use super::{Declarations, Kind, Parties, Report, inspect};
 use crate::proxy::{self, Call, Outcome};
 
@@ -262,4 +263,19 @@ fn declarations_have_their_time() {
         let report = inspect(&[made().as_slice(), &regained].concat(), &declarations, &PARTIES);
         assert_eq!(report.violations.is_empty(), passes, "{:?}", report.violations);
     }
+}
+
+#[test]
+fn whoever_did_not_hear_that_a_queue_was_deleted_may_ask_again_for_nothing_else() {
+    let tags = json!({"encryptedqueue.dev/cluster": "c", "encryptedqueue.dev/object": "team/orders", "encryptedqueue.dev/kind": "EncryptedQueue"});
+    let url = json!({"QueueUrl": "http://127.0.0.1:1/123456789012/acme-team-orders"});
+    let made = call("operator", "sqs:CreateQueue", json!({"QueueName": "acme-team-orders", "tags": tags, "Attributes": {}}), Value::Null);
+    let delete = call("operator", "sqs:DeleteQueue", url.clone(), Value::Null);
+    let repeated = Call { took_effect: false, ..delete.clone() };
+    let refused = |calls: &[Call]| rights_taken(calls, "operator", OPERATOR).refused;
+    assert_eq!(refused(&[made.clone(), delete.clone(), repeated.clone()]), Vec::<String>::new());
+    let foreign = call("someone", "sqs:CreateQueue", json!({"QueueName": "acme-team-orders", "Attributes": {}}), Value::Null);
+    assert_eq!(refused(&[made.clone(), delete.clone(), foreign, repeated]).len(), 1, "another queue of the name is not its own");
+    let set = call("operator", "sqs:SetQueueAttributes", url, Value::Null);
+    assert_eq!(refused(&[made, delete, set]).len(), 1, "a queue that is gone is not changed");
 }

@@ -19,7 +19,7 @@ mod strict;
 mod upstream;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,7 +74,12 @@ impl Proxy {
 
     /// Starts on this port of 127.0.0.1; 0 takes a free one.
     pub async fn start_on(port: u16, upstream: Uri) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into(), upstream).await
+    }
+
+    /// Starts at this address of the machine.
+    pub async fn start_at(address: SocketAddr, upstream: Uri) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let shared = Arc::new(Shared {
             upstream: Upstream::new(&upstream)?,
