@@ -17,7 +17,7 @@ use super::schema;
     status = "AccessApprovalStatus",
     derive = "PartialEq",
     shortname = "aa",
-    category = "encryptedqueue",
+    category = "encrypted-queue",
     doc = "The security team's word that one change of access may be applied: immutable, used once.",
     selectable = ".spec.queueKey",
     printcolumn(name = "Key", type_ = "string", json_path = ".spec.queueKey"),

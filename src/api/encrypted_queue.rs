@@ -23,7 +23,7 @@ pub use status::{AccessStatus, AdoptionStatus, EncryptedQueueStatus, KeyReferenc
     status = "EncryptedQueueStatus",
     derive = "PartialEq",
     shortname = "eq",
-    category = "encryptedqueue",
+    category = "encrypted-queue",
     doc = "An SQS queue under a dedicated KMS key, readable and writable by exactly the declared principals.",
     selectable = ".spec.tenant",
     selectable = ".spec.sensitivityTier",

@@ -17,7 +17,7 @@ use super::{DeletionPolicy, schema};
     status = "QueueKeyStatus",
     derive = "PartialEq",
     shortname = "qk",
-    category = "encryptedqueue",
+    category = "encrypted-queue",
     doc = "The life of one KMS key: who may use it and through which queues. Written by the operator only.",
     selectable = ".spec.tenant",
     selectable = ".spec.sensitivityTier",

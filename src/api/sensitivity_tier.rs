@@ -17,7 +17,7 @@ use super::{DeletionPolicy, schema};
     status = "SensitivityTierStatus",
     derive = "PartialEq",
     shortname = "tier",
-    category = "encryptedqueue",
+    category = "encrypted-queue",
     doc = "The rules for one class of messages: key scope, rotation, data-key reuse, dead letters, access, approval.",
     validation = Rule::new("size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')")
         .message("metadata.name must be a DNS label: at most 63 characters, no dots"),

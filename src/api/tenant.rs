@@ -18,7 +18,7 @@ use super::schema;
     kind = "Tenant",
     status = "TenantStatus",
     derive = "PartialEq",
-    category = "encryptedqueue",
+    category = "encrypted-queue",
     doc = "Who may declare queues, in which account and Regions, and which principals may ever be granted access.",
     validation = Rule::new("size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')")
         .message("metadata.name must be a DNS label: at most 63 characters, no dots"),

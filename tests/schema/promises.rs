@@ -128,3 +128,17 @@ fn conditions_and_users_are_merged_by_key_and_short_names_stand() {
     let short = |name: &str| Some(vec![name.to_owned()]);
     assert_eq!(names, [short("eq"), None, short("tier"), short("qk"), short("aa")]);
 }
+
+/// kubectl takes a category before a kind: `kubectl describe encryptedqueue orders` would ask for `orders` of every kind of the category, and be refused.
+#[test]
+fn no_category_is_a_name_of_a_kind() {
+    let all = crds::all();
+    let names = all.iter().flat_map(|definition| {
+        let names = &definition.spec.names;
+        [Some(&names.plural), names.singular.as_ref()].into_iter().flatten().chain(names.short_names.iter().flatten())
+    });
+    let names: std::collections::BTreeSet<&String> = names.collect();
+    let categories: Vec<&String> = all.iter().flat_map(|definition| definition.spec.names.categories.iter().flatten()).collect();
+    assert_eq!(categories, ["encrypted-queue"; 5]);
+    assert!(categories.iter().all(|category| !names.contains(category)), "{categories:?}");
+}
