@@ -35,6 +35,13 @@ fn output(command: &mut Command) -> Result<String, String> {
     }
 }
 
+/// A file of JSON, for a command that takes one; it goes when it is dropped.
+pub(crate) fn in_a_file(value: &Value) -> Result<tempfile::NamedTempFile, String> {
+    let file = tempfile::NamedTempFile::with_suffix(".json").map_err(|error| error.to_string())?;
+    std::fs::write(file.path(), value.to_string()).map_err(|error| error.to_string())?;
+    Ok(file)
+}
+
 pub(crate) fn kubectl(arguments: &[&str]) -> Result<String, String> {
     output(Command::new("kubectl").args(arguments))
 }
@@ -49,15 +56,20 @@ impl Cluster {
     }
 
     /// Err: what of ours is there already.
-    pub(crate) async fn is_free(&self, namespace: &str) -> Result<(), String> {
+    pub(crate) async fn is_free(&self) -> Result<(), String> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        if namespaces.get_opt(namespace).await.map_err(|error| error.to_string())?.is_some() {
-            return Err(format!("namespace {namespace} exists: choose a cluster without an operator, or uninstall it"));
+        if namespaces.get_opt(NAMESPACE).await.map_err(|error| error.to_string())?.is_some() {
+            return Err(format!("namespace {NAMESPACE} exists: choose a cluster without an operator, or uninstall it"));
         }
+        let ours = self.definitions().await?;
+        ours.first().map_or(Ok(()), |name| Err(format!("definition {name} exists: choose a cluster without an operator, or delete its definitions")))
+    }
+
+    /// Names of the operator's definitions, of whatever version.
+    async fn definitions(&self) -> Result<Vec<String>, String> {
         let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let all = definitions.list_metadata(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        let ours = all.iter().map(ResourceExt::name_any).find(|name| name.ends_with(".encryptedqueue.dev"));
-        ours.map_or(Ok(()), |name| Err(format!("definition {name} exists: choose a cluster without an operator, or delete its definitions")))
+        Ok(all.iter().map(ResourceExt::name_any).filter(|name| name.ends_with(".encryptedqueue.dev")).collect())
     }
 
     /// Installs or upgrades the release, and waits until its pods are ready.
@@ -80,8 +92,7 @@ impl Cluster {
             "aws": {"region": "eu-west-1", "roleArn": crate::story::OPERATOR},
             "networkPolicy": {"extraEgress": egress},
         });
-        let file = tempfile::NamedTempFile::with_suffix(".json").map_err(|error| error.to_string())?;
-        std::fs::write(file.path(), values.to_string()).map_err(|error| error.to_string())?;
+        let file = in_a_file(&values)?;
         let mut helm = Command::new(&self.helm);
         helm.args(["upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE, "--wait", "--timeout", "2m"]);
         helm.arg("--values").arg(file.path()).args(more);
@@ -148,10 +159,9 @@ impl Cluster {
             kubectl(&["delete", "queuekeys,tenants,sensitivitytiers", "--all", "--timeout", "60s"]),
             self.helm(&["uninstall", RELEASE, "--wait"]),
         ];
-        let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let all = definitions.list_metadata(&ListParams::default()).await.map(|all| all.items).unwrap_or_default();
-        for name in all.iter().map(ResourceExt::name_any).filter(|name| name.ends_with(".encryptedqueue.dev")) {
-            steps.push(kubectl(&["delete", "crd", &name, "--timeout", "30s"]));
+        match self.definitions().await {
+            Ok(names) => steps.extend(names.iter().map(|name| kubectl(&["delete", "crd", name, "--timeout", "30s"]))),
+            Err(error) => steps.push(Err(error)),
         }
         steps.push(kubectl(&["delete", "namespace", NAMESPACE, "--timeout", "60s"]));
         steps.push(kubectl(&["delete", "--ignore-not-found", "--timeout", "60s", "-f", crate::story::NAMESPACES]));

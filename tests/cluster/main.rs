@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
+use test_support::Moto;
 use test_support::proxy::Proxy;
-use test_support::{Moto, chart};
 
 use cluster::Cluster;
 
@@ -53,7 +53,7 @@ async fn run(arguments: &Arguments) -> Result<comfy_table::Table, String> {
     let proxy = Proxy::start_at(arguments.listen, upstream).await.map_err(|error| format!("{}: {error}", arguments.listen))?;
     let cluster = Cluster::connect(&arguments.image, &arguments.endpoint).await?;
     // Whose cluster this is, and what else runs there, is not known: nothing is touched that is there already.
-    cluster.is_free(chart::NAMESPACE).await?;
+    cluster.is_free().await?;
     let played = story::play(&cluster, &proxy).await;
     if let Err(why) = &played {
         eprintln!("error: {why}\n{}", Cluster::state());

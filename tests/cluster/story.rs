@@ -13,7 +13,7 @@ use test_support::chart::{NAMESPACE, RELEASE};
 use test_support::judge::rights::rights_taken;
 use test_support::proxy::{Mark, Proxy};
 
-use super::cluster::{Cluster, kubectl};
+use super::cluster::{Cluster, in_a_file, kubectl};
 
 pub(crate) const OPERATOR: &str = "arn:aws:iam::123456789012:role/encrypted-queue-operator";
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
@@ -60,8 +60,7 @@ fn another(name: &str) -> Value {
 }
 
 fn apply(object: &Value) -> Result<(), String> {
-    let file = tempfile::NamedTempFile::with_suffix(".json").map_err(|error| error.to_string())?;
-    std::fs::write(file.path(), object.to_string()).map_err(|error| error.to_string())?;
+    let file = in_a_file(object)?;
     kubectl(&["apply", "--server-side", "-f", &file.path().display().to_string()]).map(drop)
 }
 
@@ -133,8 +132,7 @@ pub(crate) async fn play(cluster: &Cluster, proxy: &Proxy) -> Result<Table, Stri
     kubectl(&["apply", "-f", EXAMPLES])?;
     table.add_row(["four queues of two accounts, until ready".to_owned(), seconds(cluster.until_ready().await?)]);
     no_key_twice(cluster, proxy).await?;
-    let calls = proxy.calls_of("CreateQueue").len();
-    ensure(calls > 0, || "nothing reached the emulator".to_owned())?;
+    ensure(proxy.count("CreateQueue") > 0, || "nothing reached the emulator".to_owned())?;
 
     step("the leader's pod is killed while it makes a queue");
     let leader = cluster.leader().await.ok_or("nobody leads")?;

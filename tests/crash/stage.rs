@@ -253,23 +253,17 @@ impl Stage {
     /// Waits until something is true.
     pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let start = Instant::now();
+        let mut asked = start;
         while !holds().await {
             assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.written_since(asked).await;
+            asked = Instant::now();
         }
     }
 
     /// Waits until the object is gone.
     pub(crate) async fn gone(&self, kind: &str, name: &str) {
-        let start = Instant::now();
-        loop {
-            let asked = Instant::now();
-            if self.get(kind, name).await.is_none() {
-                return;
-            }
-            assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {kind} {name} has ended");
-            self.written_since(asked).await;
-        }
+        self.until(&format!("{kind} {name} has ended"), async || self.get(kind, name).await.is_none()).await;
     }
 
     /// Waits for the operator's next write, or a moment. Whoever asks every few milliseconds instead slows the servers down.

@@ -41,15 +41,13 @@ impl Drop for Helm {
 
 impl Helm {
     pub async fn start() -> Self {
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tools/helm.sh");
-        let asked = Command::new(script).arg("--path").output().await.unwrap();
-        assert!(asked.status.success(), "{asked:?}");
+        let program = test_support::chart::helm().unwrap();
         let control_plane = ControlPlane::start().await.unwrap();
         let client = control_plane.client(User::Admin).await.unwrap();
         let kubeconfig = serde_json::from_str(control_plane.kubeconfig()).unwrap();
         let home = tempfile::tempdir().unwrap();
         let pods = tokio::spawn(run_pods(client.clone(), kubeconfig, home.path().to_owned()));
-        Self { control_plane, client, program: String::from_utf8(asked.stdout).unwrap().trim().into(), home, pods }
+        Self { control_plane, client, program, home, pods }
     }
 
     /// `helm COMMAND RELEASE …` in the release's namespace.
