@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::context::Context;
 use super::status::write_cluster_status;
+use super::turns::Action;
 use super::{Failure, Reconciled};
 use crate::api::conditions::{Finding, merge, types};
 use crate::api::{AccessApproval, AccessApprovalStatus, Reason};
@@ -96,7 +95,7 @@ pub(super) async fn reconcile(approval: Arc<AccessApproval>, ctx: Arc<Context>) 
     if status.applied_at.is_some() || status.lapsed_at.is_some() {
         return Ok((ReconcileResult::Complete, Action::await_change()));
     }
-    let key = ctx.stores.keys.get(&ObjectRef::new(&approval.spec.queue_key));
+    let key = ctx.key(&approval.spec.queue_key);
     let applied = key.and_then(|key| key.status.as_ref().and_then(|status| status.approval.clone())).filter(|applied| applied.name == name);
     if let Some(applied) = applied {
         status.applied_at = Some(applied.applied_at);

@@ -90,13 +90,13 @@ impl Auditor {
     /// What the caches hold of these tenants.
     async fn snapshot(&self, tenants: &BTreeMap<String, Arc<Tenant>>) -> Snapshot {
         let stores = &self.ctx.stores;
-        let queues = stores.queues.state().into_iter().filter(|queue| tenants.contains_key(&queue.spec.tenant));
+        let queues = stores.queues.objects(|queue| tenants.contains_key(queue.tenant.as_ref()));
         let mut snapshot = Snapshot {
-            queues: queues.map(|queue| (name_of(queue.as_ref()), queue.as_ref().clone())).collect(),
+            queues: queues.map(|queue| (name_of(queue.as_ref()), Arc::unwrap_or_clone(queue))).collect(),
             tenants: tenants.iter().map(|(name, tenant)| (name.clone(), tenant.as_ref().clone())).collect(),
             tiers: stores.tiers.state().iter().map(|tier| (tier.name_any(), tier.as_ref().clone())).collect(),
             namespaces: stores.namespaces.state().iter().map(|namespace| (namespace.name_any(), namespace.labels().clone())).collect(),
-            keys: stores.keys.state().iter().map(|key| (key.name_any(), key.as_ref().clone())).collect(),
+            keys: stores.keys.objects(|_| true).map(|key| (key.name_any(), Arc::unwrap_or_clone(key))).collect(),
             ..Snapshot::default()
         };
         let named: BTreeSet<NamespacedName> = snapshot.queues.values().flat_map(service_accounts).collect();

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use super::Failure;
+use super::cache::cached_name;
 use super::context::Context;
 use super::status::MANAGER;
 use crate::api::labels::OWNED_BY;
@@ -30,8 +30,8 @@ pub(super) async fn ensure(ctx: &Context, object: &EncryptedQueue, status: &Encr
     if let Some(dead_letter) = &status.dead_letter_queue {
         data.extend(dead_letter.known_url().map(|url| ("DLQ_URL", url)));
     }
-    let cached = ctx.stores.config_maps.get(&ObjectRef::new(&name).within(&namespace));
-    if cached.as_ref().is_some_and(|map| map.labels().get(OWNED_BY) == Some(&uid) && holds(map, &data)) {
+    let cached = ctx.stores.config_maps.facts(&cached_name(object), |map| map.says(&uid, &data));
+    if cached == Some(true) {
         return Ok(ConfigMapState::Fine);
     }
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &namespace);
@@ -47,9 +47,4 @@ pub(super) async fn ensure(ctx: &Context, object: &EncryptedQueue, status: &Encr
     let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
     api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
     Ok(ConfigMapState::Fine)
-}
-
-/// Whether the map says all of this; what others add beside it is theirs.
-fn holds(map: &ConfigMap, data: &BTreeMap<&str, &str>) -> bool {
-    data.iter().all(|(key, value)| map.data.as_ref().and_then(|held| held.get(*key)).is_some_and(|held| held == value))
 }

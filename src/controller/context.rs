@@ -11,6 +11,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 
 use super::backoff::Backoff;
+use super::cache::Cache;
 use super::claim::Claims;
 use super::events::Events;
 use super::leader::Leadership;
@@ -28,14 +29,14 @@ use crate::telemetry::metrics::Metrics;
 
 /// Caches of what the API server holds.
 pub(super) struct Stores {
-    pub(super) queues: Store<EncryptedQueue>,
-    pub(super) keys: Store<QueueKey>,
+    pub(super) queues: Cache<EncryptedQueue>,
+    pub(super) keys: Cache<QueueKey>,
     pub(super) tenants: Store<Tenant>,
     pub(super) tiers: Store<SensitivityTier>,
     pub(super) approvals: Store<AccessApproval>,
     pub(super) namespaces: Store<PartialObjectMeta<Namespace>>,
     pub(super) service_accounts: Store<PartialObjectMeta<ServiceAccount>>,
-    pub(super) config_maps: Store<ConfigMap>,
+    pub(super) config_maps: Cache<ConfigMap>,
 }
 
 /// An object that has something in AWS.
@@ -66,8 +67,6 @@ pub(super) struct Context {
     /// How long another key's policy is given to spread before a live queue is pointed at it.
     pub(super) settle: SignedDuration,
     pub(super) dry_run: bool,
-    pub(super) fresh_queues: Fresh<EncryptedQueue>,
-    pub(super) fresh_keys: Fresh<QueueKey>,
     pub(super) fresh_tenants: Fresh<Tenant>,
     pub(super) fresh_tiers: Fresh<SensitivityTier>,
 }
@@ -82,14 +81,14 @@ impl Context {
     }
 
     pub(super) fn key(&self, name: &str) -> Option<Arc<QueueKey>> {
-        self.stores.keys.get(&ObjectRef::new(name)).map(|key| self.fresh_keys.newest(key))
+        self.stores.keys.get(name)
     }
 
     pub(super) fn queue(&self, name: &NamespacedName) -> Option<Arc<EncryptedQueue>> {
-        self.stores.queues.get(&ObjectRef::new(&name.name).within(&name.namespace)).map(|queue| self.fresh_queues.newest(queue))
+        self.stores.queues.get(&name.to_string())
     }
 
-    /// The newest version of an object that is known here: the one at hand, the watch's, or what our last write returned.
+    /// The newest version of an object that is known here: the one at hand, or what the watch or our last write told.
     pub(super) fn newest_queue(&self, object: &EncryptedQueue) -> Arc<EncryptedQueue> {
         let known = self.queue(&name_of(object)).filter(|known| known.uid() == object.uid() && version(known.as_ref()) > version(object));
         known.unwrap_or_else(|| Arc::new(object.clone()))

@@ -5,23 +5,22 @@
 //! more by itself, since tags and aliases were read for many objects together; what differs then is left to a reconcile.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use tokio::task::JoinSet;
 
+use super::cache::{moment_of, named};
 use super::claim::Standing;
 use super::context::{Compared, Context, account_key};
-use super::wake::name_of;
 use super::{encrypted_queue, queue_key};
 use crate::api::conditions::{self, types};
 use crate::api::{EncryptedQueue, QueueKey, Tenant};
 use crate::aws::{AccountKey, Aliases, AwsError, Caller, Clients, ReadTogether, Reader, on_behalf};
 use crate::clock;
 use crate::plan::objects::is_paused;
+use crate::telemetry::metrics::Ready;
 
 /// Objects whose tags are read together: as many as a call takes, of a queue with its dead-letter queue and key.
 const TOGETHER: u32 = 33;
@@ -60,10 +59,8 @@ pub(super) async fn slow_check(ctx: Arc<Context>, period: Duration) {
 }
 
 /// Where in its period an object is checked, from 0 to 1.
-fn phase(name: &str) -> f64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or_default()) / (f64::from(u32::MAX) + 1.0)
+fn phase(moment: u32) -> f64 {
+    f64::from(moment) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The objects whose moment comes in this stretch of time, in order, and when that is.
@@ -92,21 +89,17 @@ impl SlowCheck {
 
     /// What is settled: the rest is being worked on anyway. A key comes with its queue.
     fn objects(&self) -> Vec<(f64, Compared)> {
-        let is_settled =
-            |conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| conditions.iter().any(|c| c.type_ == types::READY);
         let mut objects = Vec::new();
-        for queue in self.ctx.stores.queues.state() {
-            if queue.status.as_ref().is_some_and(|status| is_settled(&status.conditions)) {
-                let name = name_of(queue.as_ref());
-                objects.push((phase(&name.to_string()), Compared::Queue(name)));
+        self.ctx.stores.queues.look(|name, queue| {
+            if queue.is_settled {
+                objects.push((phase(moment_of(name)), Compared::Queue(named(name))));
             }
-        }
-        for key in self.ctx.stores.keys.state() {
-            if key.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, types::READY)) {
-                let name = key.name_any();
-                objects.push((phase(&key.spec.queue.as_ref().map_or_else(|| name.clone(), ToString::to_string)), Compared::Key(name)));
+        });
+        self.ctx.stores.keys.look(|name, key| {
+            if key.ready == Ready::True {
+                objects.push((phase(key.moment), Compared::Key(name.to_owned())));
             }
-        }
+        });
         objects
     }
 
@@ -232,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_object_has_its_moment_once_a_period_wherever_it_starts() {
-        let objects: Vec<(f64, usize)> = (0..1000).map(|number| (phase(&format!("team/queue-{number}")), number)).collect();
+        let objects: Vec<(f64, usize)> = (0..1000).map(|number| (phase(moment_of(&format!("team/queue-{number}"))), number)).collect();
         for start in [0.0, 493_000.37, 493_000.999] {
             let mut seen = vec![0; 1000];
             let mut from = start;

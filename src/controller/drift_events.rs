@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use rand::RngExt;
 use tokio::task::JoinSet;
 
@@ -167,7 +166,7 @@ impl Consumer {
         if !self.refusals.lock().unwrap_or_else(PoisonError::into_inner).wait(about, Instant::now()).is_zero() {
             return EventOutcome::Denied;
         }
-        let users = key.status.iter().flat_map(|status| &status.users).map(|user| ObjectRef::new(&user.name).within(&user.namespace));
+        let users = key.status.iter().flat_map(|status| &status.users).map(|user| format!("{}/{}", user.namespace, user.name));
         let mut queues = users.filter_map(|user| self.ctx.stores.queues.get(&user));
         let named = |arn: &QueueArn| {
             queues.find(|queue| {

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 
 use super::apply_queue::QueueApplier;
 use super::claim::{Standing, leave_alone};
@@ -16,6 +15,7 @@ use super::context::{Compared, Context};
 use super::principals::refused_principals;
 use super::resolve::{ResolvedQueue, resolve_queue};
 use super::status::write_queue_status;
+use super::turns::Action;
 use super::wake::name_of;
 use super::{Failure, MOST_ROUNDS, Reconciled, Retry, SHORT_WAIT, check_asked, cut, next_in_line, result_of, tenant, wait_in_line};
 use crate::api::conditions::{self, Finding, types};
@@ -77,7 +77,6 @@ pub(super) async fn reconcile(object: Arc<EncryptedQueue>, ctx: Arc<Context>) ->
 }
 
 async fn reconcile_one(object: Arc<EncryptedQueue>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
-    let object = ctx.fresh_queues.newest(object);
     let _within = ctx.claims.enter(&object.spec.tenant).await;
     if let Some(standing) = ctx.tenant(&object.spec.tenant).map(|tenant| ctx.claims.standing(&tenant)).filter(|standing| *standing != Standing::Ours)
     {

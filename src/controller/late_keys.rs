@@ -44,8 +44,7 @@ fn places(ctx: &Context) -> Vec<(Arc<Tenant>, String)> {
 
 async fn sweep_place(ctx: &Context, tenant: &Tenant, region: &str) -> Result<(), Failure> {
     let clients = ctx.clients(tenant, Some(region)).await.map_err(|error| Failure::no_account(tenant, error))?;
-    let keys = ctx.stores.keys.state();
-    let recorded: BTreeSet<String> = keys.iter().filter_map(|key| key.status.as_ref()?.key_id.clone()).collect();
+    let recorded: BTreeSet<String> = ctx.stores.keys.objects(|_| true).filter_map(|key| key.status.as_ref()?.key_id.clone()).collect();
     let tags = [(TAG_CLUSTER.to_owned(), ctx.cluster_id.clone())].into();
     let mut orphans = 0;
     for stray in clients.find_other_keys(&tags, &recorded).await? {

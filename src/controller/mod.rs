@@ -5,6 +5,7 @@ mod apply_key;
 mod apply_queue;
 mod audit;
 mod backoff;
+mod cache;
 mod claim;
 mod config_map;
 mod context;
@@ -24,6 +25,7 @@ mod resolve;
 mod run;
 mod status;
 mod tenant;
+mod turns;
 mod wake;
 mod watch;
 
@@ -34,7 +36,6 @@ pub use run::{ControllerSettings, Parts, run};
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
 
 use crate::api::Reason;
 use crate::api::Tenant;
@@ -44,6 +45,7 @@ use crate::clock;
 use crate::outcome::End;
 use crate::plan::Hold;
 use crate::telemetry::metrics::ReconcileResult;
+use turns::Action;
 
 /// Rounds of planning in one pass: more than any object needs, so that a plan that never ends is seen.
 const MOST_ROUNDS: usize = 20;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::ListParams;
-use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 
 use super::apply_key::KeyApplier;
@@ -14,6 +13,7 @@ use super::context::Context;
 use super::principals::refused_principals;
 use super::resolve::resolve_key;
 use super::status::write_key_status;
+use super::turns::Action;
 use super::{Failure, MOST_ROUNDS, Reconciled, Retry, SHORT_WAIT, check_asked, cut, next_in_line, result_of, wait_in_line};
 use crate::api::conditions::types;
 use crate::api::labels::{CHECK_NOW, TAG_CLUSTER, TAG_SUPERSEDED_BY};
@@ -36,7 +36,6 @@ pub(super) async fn reconcile(object: Arc<QueueKey>, ctx: Arc<Context>) -> Resul
 }
 
 async fn reconcile_one(object: Arc<QueueKey>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
-    let object = ctx.fresh_keys.newest(object);
     let name = object.name_any();
     let Some(tenant) = ctx.tenant(&object.spec.tenant) else {
         let message = format!("Tenant {} does not exist; the key stays as it is", object.spec.tenant);

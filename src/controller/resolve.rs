@@ -8,8 +8,9 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::access_approval;
+use super::cache::{QueueFacts, cached_name, named};
 use super::context::{Context, account_key};
-use super::wake::{ROLE_ANNOTATION, name_of, service_accounts};
+use super::wake::{ROLE_ANNOTATION, service_accounts};
 use crate::api::queue_key::NamespacedName;
 use crate::api::sensitivity_tier::KeyScope;
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
@@ -17,7 +18,7 @@ use crate::aws::AwsError;
 use crate::clock;
 use crate::desired::{
     DesiredKey, DesiredQueue, KeyIdentity, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, desired_key, desired_queue,
-    key_generation, leaves_approval, object_name, unless_taken, within_limit,
+    key_generation, key_identity, leaves_approval, object_name, queue_limit, unless_taken,
 };
 use crate::names::RoleArn;
 use crate::plan::objects::{self, Rules};
@@ -97,7 +98,7 @@ fn judge(ctx: &Context, object: &EncryptedQueue, operator_role: Option<RoleArn>)
         service_account: &service_account,
         cluster_id: &ctx.cluster_id,
         operator_role: operator_role.as_ref(),
-        within_limit: tenant.as_ref().is_none_or(|tenant| within_limit(object, tenant, ctx.stores.queues.state().iter().map(AsRef::as_ref))),
+        within_limit: tenant.as_ref().is_none_or(|tenant| within_limit(ctx, object, tenant)),
         key_generation: generation(ctx, object, tenant.as_deref(), tier.as_deref()),
         leaves_approval: leaves_approval_of(ctx, object),
         settle: ctx.settle,
@@ -113,8 +114,23 @@ fn leaves_approval_of(ctx: &Context, object: &EncryptedQueue) -> bool {
 
 /// A recorded key, or one with room: without tenant and tier no key is chosen.
 fn generation(ctx: &Context, object: &EncryptedQueue, tenant: Option<&Tenant>, tier: Option<&SensitivityTier>) -> u32 {
-    let keys = ctx.stores.keys.state();
-    tenant.zip(tier).map_or(1, |(tenant, tier)| key_generation(object, tenant, tier, keys.iter().map(AsRef::as_ref)))
+    tenant.zip(tier).map_or(1, |(tenant, tier)| {
+        let keys = ctx.stores.keys.beginning_with(&key_identity(object, tenant, tier).name_prefix());
+        key_generation(object, tenant, tier, &keys)
+    })
+}
+
+/// As [`desired::within_limit`], and without a look at each queue unless the tenant has more than it may.
+fn within_limit(ctx: &Context, object: &EncryptedQueue, tenant: &Tenant) -> bool {
+    let (Some(limit), queues, own) = (queue_limit(tenant), &ctx.stores.queues, cached_name(object)) else { return true };
+    let others = queues.count_of(&object.spec.tenant) - usize::from(queues.facts(&own, |_| ()).is_some());
+    if others < limit {
+        return true;
+    }
+    let created = object.metadata.creation_timestamp.as_ref().map(|created| created.0);
+    let (own, mut older) = ((created, own.split_once('/')), 0);
+    queues.look(|name, queue| older += usize::from(*queue.tenant == *object.spec.tenant && (queue.created, name.split_once('/')) < own));
+    older < limit
 }
 
 /// What a key should be, from all queues that use it.
@@ -134,19 +150,17 @@ fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
     names.extend(key.spec.queue.clone());
     if key.spec.scope == KeyScope::Tenant {
         // The key's object comes before the queue's record of it: without these a new shared key would look unused.
-        let (queues, identity) = (ctx.stores.queues.state(), KeyIdentity::of(&key.spec));
-        names.extend(queues.iter().filter(|queue| may_come(queue, key, &identity)).map(|queue| name_of(queue.as_ref())));
+        let identity = KeyIdentity::of(&key.spec);
+        let is_of_kind = |queue: &QueueFacts| *queue.tenant == *key.spec.tenant && *queue.tier == *key.spec.sensitivity_tier;
+        let recorded = |name: &NamespacedName| ctx.wake.recorded_keys(name).iter().any(|name| identity.generation_of(name).is_some());
+        names.extend(ctx.stores.queues.select(|name, queue| is_of_kind(queue).then(|| (named(name), queue.is_made))).into_iter().filter_map(
+            // It is not made yet, or under no key of this identity.
+            |(name, is_made)| (!is_made || !recorded(&name)).then_some(name),
+        ));
     }
     names.sort();
     names.dedup();
     names.iter().filter_map(|name| ctx.queue(name)).collect()
-}
-
-/// Whether a queue may be about to use this shared key: it is not made yet, or under no key of this identity.
-fn may_come(queue: &EncryptedQueue, key: &QueueKey, identity: &KeyIdentity) -> bool {
-    let is_of_kind = queue.spec.tenant == key.spec.tenant && queue.spec.sensitivity_tier == key.spec.sensitivity_tier;
-    let is_made = queue.status.as_ref().is_some_and(|status| status.queue.is_some());
-    is_of_kind && (!is_made || objects::recorded_keys(queue).all(|name| identity.generation_of(name).is_none()))
 }
 
 fn key_user(ctx: &Context, key: &QueueKey, queue: &EncryptedQueue, operator_role: &RoleArn) -> Option<KeyUserInput> {

@@ -1,37 +1,38 @@
 //! Wiring: stores, watches, the four controllers, the slow check, and the lease that lets one process write.
 
+use std::fmt::Display;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::BoxFuture;
-use futures::{StreamExt, TryFuture};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{PartialObjectMeta, Selector};
-use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+use super::cache::{cache, ready_of};
 use super::claim::Claims;
 use super::context::{Absences, Checks, Context, Fresh, Stores};
 use super::events::Events;
 use super::leader::Leadership;
 use super::pod_identity::PodIdentities;
+use super::turns::{Action, take_turns};
 use super::wake::{Ears, Triggers, Wake};
+use super::watch::Whole;
 use super::{
     Failure, Reconciled, access_approval, audit, backoff, drift, drift_events, encrypted_queue, figures, late_keys, queue_key, tenant, watch,
 };
-use crate::api::conditions::types;
 use crate::api::labels::OWNED_BY;
 use crate::aws::{Accounts, DriftQueue};
 use crate::plan::SearchWindow;
-use crate::telemetry::metrics::{Kind, Metrics, ObjectCounts, Ready, ReconcileResult};
+use crate::telemetry::metrics::{Kind, Metrics, ObjectCounts, ReconcileResult};
 
 /// As long as the watch takes to tell of a write.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
@@ -100,8 +101,6 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
         window: settings.search_window,
         settle: settings.settle,
         dry_run: settings.dry_run,
-        fresh_queues: Fresh::default(),
-        fresh_keys: Fresh::default(),
         fresh_tenants: Fresh::default(),
         fresh_tiers: Fresh::default(),
     });
@@ -128,7 +127,8 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     tasks.spawn(async move { line.accounts.quotas().call(|subject| line.wake.subject(subject)).await });
     tasks.spawn(late_keys::sweep(ctx.clone(), settings.check_period));
     tasks.spawn(audit::audit(ctx.clone(), metrics.clone(), settings.check_period));
-    let controllers = start_controllers(&ctx, &metrics, triggers, settings.concurrency, &shut_down);
+    let manner = Manner { ctx: &ctx, metrics: &metrics, concurrency: settings.concurrency, shut_down: &shut_down };
+    let controllers = start_controllers(&manner, triggers);
     tokio::select! {
         () = &mut stop => tracing::info!("stopping: what is under way finishes"),
         // Whoever leads now may write at any moment: nothing finishes here.
@@ -153,159 +153,106 @@ async fn wait_for_caches(stores: &Stores) {
 }
 
 fn start_watches(client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>) -> Stores {
-    let (queues, writer) = store();
-    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), writer, Ears(wake.clone())));
-    let (keys, writer) = store();
-    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), writer, Ears(wake.clone())));
-    let (tenants, writer) = store();
-    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), writer, Ears(wake.clone())));
-    let (tiers, writer) = store();
-    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), writer, Ears(wake.clone())));
-    let (approvals, writer) = store();
-    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), writer, Ears(wake.clone())));
-    let (namespaces, writer) = store();
-    tasks.spawn(watch::objects(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default(), writer, Ears(wake.clone())));
-    let (service_accounts, writer) = store();
+    let (queues, holder) = cache();
+    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), holder, Ears(wake.clone())));
+    let (keys, holder) = cache();
+    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), holder, Ears(wake.clone())));
+    let (tenants, holder) = store();
+    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), holder, Ears(wake.clone())));
+    let (tiers, holder) = store();
+    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), holder, Ears(wake.clone())));
+    let (approvals, holder) = store();
+    tasks.spawn(watch::objects(Api::all(client.clone()), watcher::Config::default(), holder, Ears(wake.clone())));
+    let (namespaces, holder) = store();
+    tasks.spawn(watch::objects(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default(), holder, Ears(wake.clone())));
+    let (service_accounts, holder) = store();
     tasks.spawn(watch::objects(
         Api::<PartialObjectMeta<ServiceAccount>>::all(client.clone()),
         watcher::Config::default(),
-        writer,
+        holder,
         Ears(wake.clone()),
     ));
-    let (config_maps, writer) = store();
+    let (config_maps, holder) = cache();
     let ours = watcher::Config::default().labels(OWNED_BY);
-    tasks.spawn(watch::objects(Api::<ConfigMap>::all(client.clone()), ours, writer, Ears(wake.clone())));
+    tasks.spawn(watch::objects(Api::<ConfigMap>::all(client.clone()), ours, holder, Ears(wake.clone())));
     Stores { queues, keys, tenants, tiers, approvals, namespaces, service_accounts, config_maps }
 }
 
-fn store<K: Resource<DynamicType = ()> + Clone + 'static>() -> (Store<K>, Writer<K>) {
-    let writer = Writer::new(());
-    (writer.as_reader(), writer)
+fn store<K: Resource<DynamicType = ()> + Clone + 'static>() -> (Store<K>, Whole<K>) {
+    let (store, writer) = kube::runtime::reflector::store();
+    (store, Whole::new(writer))
 }
 
-fn start_controllers(
-    ctx: &Arc<Context>,
-    metrics: &Metrics,
-    triggers: Triggers,
+/// How the controllers take turns.
+struct Manner<'a> {
+    ctx: &'a Arc<Context>,
+    metrics: &'a Metrics,
     concurrency: u16,
-    shut_down: &tokio::sync::watch::Sender<bool>,
-) -> JoinSet<()> {
-    let mut controllers = JoinSet::new();
-    let stores = &ctx.stores;
-    controllers.spawn(control(
-        stores.queues.clone(),
-        triggers.queues,
-        measured(metrics, Kind::EncryptedQueue, encrypted_queue::reconcile),
-        ctx,
-        concurrency,
-        shut_down,
-    ));
-    controllers.spawn(control(
-        stores.keys.clone(),
-        triggers.keys,
-        measured(metrics, Kind::QueueKey, queue_key::reconcile),
-        ctx,
-        concurrency,
-        shut_down,
-    ));
-    controllers.spawn(control(
-        stores.tenants.clone(),
-        triggers.tenants,
-        measured(metrics, Kind::Tenant, tenant::reconcile),
-        ctx,
-        concurrency,
-        shut_down,
-    ));
-    controllers.spawn(control(
-        stores.tiers.clone(),
-        triggers.tiers,
-        measured(metrics, Kind::SensitivityTier, tenant::reconcile_tier),
-        ctx,
-        concurrency,
-        shut_down,
-    ));
-    controllers.spawn(control(
-        stores.approvals.clone(),
-        triggers.approvals,
-        measured(metrics, Kind::AccessApproval, access_approval::reconcile),
-        ctx,
-        concurrency,
-        shut_down,
-    ));
-    controllers
+    shut_down: &'a tokio::sync::watch::Sender<bool>,
 }
 
-/// The reconciler, counted and timed.
-fn measured<K, F, R>(
-    metrics: &Metrics,
-    kind: Kind,
-    mut reconcile: R,
-) -> impl FnMut(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<Action, Failure>> + use<K, F, R>
-where
-    R: FnMut(Arc<K>, Arc<Context>) -> F,
-    F: Future<Output = Result<Reconciled, Failure>> + Send + 'static,
-{
-    let metrics = metrics.clone();
-    move |object, ctx| {
-        let (metrics, start, reconcile) = (metrics.clone(), Instant::now(), reconcile(object, ctx));
-        Box::pin(async move {
-            let ended = reconcile.await;
-            let result = ended.as_ref().map_or(ReconcileResult::Failed, |(result, _)| *result);
-            metrics.reconciled(kind, result, start.elapsed());
-            ended.map(|(_, action)| action)
-        })
-    }
+fn start_controllers(manner: &Manner<'_>, triggers: Triggers) -> JoinSet<()> {
+    let mut controllers = JoinSet::new();
+    let Triggers { queues, keys, tenants, tiers, approvals } = triggers;
+    controllers.spawn(control(manner, Kind::EncryptedQueue, queues, Context::queue, encrypted_queue::reconcile));
+    controllers.spawn(control(manner, Kind::QueueKey, keys, |ctx, name| ctx.key(name), queue_key::reconcile));
+    controllers.spawn(control(manner, Kind::Tenant, tenants, |ctx, name| ctx.tenant(name), tenant::reconcile));
+    controllers.spawn(control(manner, Kind::SensitivityTier, tiers, |ctx, name| ctx.tier(name), tenant::reconcile_tier));
+    let approval = |ctx: &Context, name: &String| ctx.stores.approvals.get(&ObjectRef::new(name));
+    controllers.spawn(control(manner, Kind::AccessApproval, approvals, approval, access_approval::reconcile));
+    controllers
 }
 
 fn count_objects(stores: &Stores) -> ObjectCounts {
     let mut counts = ObjectCounts::new();
-    let mut count = |kind, conditions: Option<&Vec<Condition>>| {
-        let ready = conditions.and_then(|conditions| conditions.iter().find(|condition| condition.type_ == types::READY));
-        let ready = match ready.map(|condition| condition.status.as_str()) {
-            Some("True") => Ready::True,
-            Some("False") => Ready::False,
-            _ => Ready::Unknown,
-        };
-        *counts.entry((kind, ready)).or_default() += 1;
-    };
-    stores.queues.state().iter().for_each(|object| count(Kind::EncryptedQueue, object.status.as_ref().map(|s| &s.conditions)));
-    stores.keys.state().iter().for_each(|object| count(Kind::QueueKey, object.status.as_ref().map(|s| &s.conditions)));
-    stores.tenants.state().iter().for_each(|object| count(Kind::Tenant, object.status.as_ref().map(|s| &s.conditions)));
-    stores.tiers.state().iter().for_each(|object| count(Kind::SensitivityTier, object.status.as_ref().map(|s| &s.conditions)));
+    let mut count = |kind, ready| *counts.entry((kind, ready)).or_default() += 1;
+    stores.queues.look(|_, queue| count(Kind::EncryptedQueue, queue.ready));
+    stores.keys.look(|_, key| count(Kind::QueueKey, key.ready));
+    let ready = |conditions: Option<&Vec<Condition>>| ready_of(conditions.map_or(&[][..], Vec::as_slice));
+    stores.tenants.state().iter().for_each(|object| count(Kind::Tenant, ready(object.status.as_ref().map(|s| &s.conditions))));
+    stores.tiers.state().iter().for_each(|object| count(Kind::SensitivityTier, ready(object.status.as_ref().map(|s| &s.conditions))));
     counts
 }
 
-fn control<K, F>(
-    store: Store<K>,
-    triggers: UnboundedReceiver<ObjectRef<K>>,
-    reconcile: impl FnMut(Arc<K>, Arc<Context>) -> F + Send + 'static,
-    ctx: &Arc<Context>,
-    concurrency: u16,
-    shut_down: &tokio::sync::watch::Sender<bool>,
-) -> impl Future<Output = ()> + Send + 'static
+/// Reconciles objects of one kind, counted and timed.
+fn control<N, K, F>(
+    manner: &Manner<'_>,
+    kind: Kind,
+    woken: UnboundedReceiver<N>,
+    find: fn(&Context, &N) -> Option<Arc<K>>,
+    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+) -> impl Future<Output = ()> + Send + use<N, K, F>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-    F: TryFuture<Ok = Action, Error = Failure> + Send + 'static,
+    N: Clone + Display + Eq + Hash + Ord + Send + 'static,
+    K: Resource<DynamicType = ()> + Send + Sync + 'static,
+    F: Future<Output = Result<Reconciled, Failure>> + Send + 'static,
 {
-    let mut shut_down = shut_down.subscribe();
+    let (ctx, metrics, mut shut_down) = (manner.ctx.clone(), manner.metrics.clone(), manner.shut_down.subscribe());
     let stopped = async move {
         // A dropped sender means the same.
         shut_down.wait_for(|stop| *stop).await.ok();
     };
-    let on_error = |object: Arc<K>, failure: &Failure, ctx: Arc<Context>| {
-        let id = format!("{} {}", K::kind(&()), ObjectRef::from_obj(object.as_ref()));
-        if failure.conflict {
-            // Somebody wrote the object since: with what the watch tells by then, at once.
-            return Action::requeue(AFTER_CONFLICT);
-        }
-        let wait = ctx.backoff.after_failure(&id, failure.reason);
-        tracing::warn!(object = id, error = failure.message, ?wait, "reconcile failed");
-        Action::requeue(wait)
+    let one = move |name: &N| -> Option<BoxFuture<'static, Action>> {
+        let (id, ctx, metrics, start) = (format!("{} {name}", K::kind(&())), ctx.clone(), metrics.clone(), Instant::now());
+        let ended = reconcile(find(&ctx, name)?, ctx.clone());
+        let work = async move {
+            let ended = ended.await;
+            let result = ended.as_ref().map_or(ReconcileResult::Failed, |(result, _)| *result);
+            metrics.reconciled(kind, result, start.elapsed());
+            ended.map_or_else(|failure| after(&ctx, &id, &failure), |(_, action)| action)
+        };
+        Some(work.boxed())
     };
-    Controller::for_stream(futures::stream::pending(), store)
-        .with_config(Config::default().concurrency(concurrency))
-        .reconcile_on(triggers)
-        .graceful_shutdown_on(stopped)
-        .run(reconcile, on_error, ctx.clone())
-        .for_each(|_| std::future::ready(()))
+    take_turns(woken, manner.concurrency, stopped, one)
+}
+
+/// When an object is tried again whose pass could not even be told of.
+fn after(ctx: &Context, id: &str, failure: &Failure) -> Action {
+    if failure.conflict {
+        // Somebody wrote the object since: with what the watch tells by then, at once.
+        return Action::requeue(AFTER_CONFLICT);
+    }
+    let wait = ctx.backoff.after_failure(id, failure.reason);
+    tracing::warn!(object = id, error = failure.message, ?wait, "reconcile failed");
+    Action::requeue(wait)
 }

@@ -46,7 +46,7 @@ pub(super) async fn write_queue_status(ctx: &Context, object: &EncryptedQueue, s
         return Ok(false);
     }
     let api: Api<EncryptedQueue> = Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
-    ctx.fresh_queues.note(apply(&api, object, status, false).await?);
+    ctx.stores.queues.note(&apply(&api, object, status, false).await?);
     Ok(true)
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn write_key_status(ctx: &Context, object: &QueueKey, status: &
         return Ok(object.clone());
     }
     let written = apply(&Api::all(ctx.client.clone()), object, status, true).await?;
-    ctx.fresh_keys.note(written.clone());
+    ctx.stores.keys.note(&written);
     Ok(written)
 }
 

@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::core::ClusterResourceScope;
-use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::cache::{QueueFacts, named};
 use super::claim;
 use super::context::Context;
 use super::status::write_cluster_status;
-use super::wake::name_of;
+use super::turns::Action;
 use super::{Failure, Reconciled};
 use crate::api::conditions::{self, Finding, merge, summarise, types};
 use crate::api::labels::FINALIZER;
-use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, SensitivityTierStatus, Tenant, TenantStatus};
+use crate::api::{Reason, SensitivityTier, SensitivityTierStatus, Tenant, TenantStatus};
 use crate::clock;
 use crate::cost::{Money, Prices};
-use crate::desired::within_limit;
-use crate::telemetry::metrics::ReconcileResult;
+use crate::desired::queue_limit;
+use crate::telemetry::metrics::{Ready, ReconcileResult};
 
 /// Counts and money are rewritten at most this often.
 const COUNT_EVERY: Duration = Duration::from_secs(30);
@@ -52,15 +52,12 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
         Err(next) => return Ok((ReconcileResult::Held, next)),
     };
     let (name, id) = (tenant.name_any(), format!("Tenant {}", tenant.name_any()));
-    let queues = ctx.stores.queues.state();
-    let queues: Vec<_> = queues.iter().filter(|queue| queue.spec.tenant == name).collect();
-    let keys = ctx.stores.keys.state();
-    let keys: Vec<_> = keys.iter().filter(|key| key.spec.tenant == name).collect();
-    if !hold_or_release(&ctx, tenant.as_ref(), &queues, &keys).await? {
+    let users = Users::of(&ctx, |tenant, _| tenant == name);
+    if !hold_or_release(&ctx, tenant.as_ref(), users.any()).await? {
         return Ok((ReconcileResult::Complete, Action::await_change()));
     }
     let account = match tenant.metadata.deletion_timestamp {
-        Some(_) => Finding::of(types::READY, Reason::InUse, users(&queues, &keys)),
+        Some(_) => Finding::of(types::READY, Reason::InUse, users.said()),
         None => match ctx.clients(&tenant, None).await {
             Ok(_) => Finding::of(types::READY, Reason::InSync, format!("account {} answers", tenant.spec.aws.account_id)),
             Err(error) => {
@@ -69,13 +66,15 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
             }
         },
     };
-    wake_within_limit(&ctx, &tenant, &queues);
+    if users.over_limit {
+        wake_within_limit(&ctx, &tenant);
+    }
     let failed = account.reason != Reason::InSync && tenant.metadata.deletion_timestamp.is_none();
     let previous = tenant.status.clone().unwrap_or_default();
     let mut status = previous.clone();
     status.observed_generation = tenant.metadata.generation;
     status.controller = Some(ctx.identity.clone());
-    let cost = count(&mut status, &queues, &keys);
+    let cost = users.count(&mut status);
     let findings = conditions_of(&tenant, &account, cost);
     status.conditions = merge(&previous.conditions, &findings, tenant.metadata.generation, clock::now());
     let only_counts = TenantStatus {
@@ -99,11 +98,11 @@ pub(super) async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<
     let was_ready = conditions::is_true(&previous.conditions, types::READY);
     if !failed && !was_ready {
         // What failed for the account's sake is tried again now.
-        for queue in &queues {
-            ctx.wake.queue(&name_of(queue.as_ref()));
+        for queue in ctx.stores.queues.select(|of, queue| (*queue.tenant == *name).then(|| named(of))) {
+            ctx.wake.queue(&queue);
         }
-        for key in &keys {
-            ctx.wake.key(&key.name_any());
+        for key in ctx.stores.keys.select(|of, key| (*key.tenant == *name).then(|| of.to_owned())) {
+            ctx.wake.key(&key);
         }
     }
     if failed {
@@ -154,30 +153,78 @@ fn announce_budget(ctx: &Context, tenant: &Tenant, previous: &[Condition], now: 
 }
 
 /// A queue that went makes room for one that was refused for the limit's sake.
-fn wake_within_limit(ctx: &Context, tenant: &Tenant, queues: &[&Arc<EncryptedQueue>]) {
-    let over_limit = |queue: &EncryptedQueue| {
-        let conditions = queue.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|c| c.type_ == types::ACCEPTED && c.status == "False" && c.reason == Reason::QueueLimitReached.as_str())
-    };
-    let all = || queues.iter().map(AsRef::as_ref);
-    for queue in queues.iter().filter(|queue| over_limit(queue) && within_limit(queue, tenant, all())) {
-        ctx.wake.queue(&name_of(queue.as_ref()));
-    }
+fn wake_within_limit(ctx: &Context, tenant: &Tenant) {
+    let name = tenant.name_any();
+    let of = |of: &str, queue: &QueueFacts| (*queue.tenant == *name).then(|| (queue.created, named(of), queue.is_over_limit));
+    let mut queues = ctx.stores.queues.select(of);
+    queues.sort();
+    let within = queues.into_iter().take(queue_limit(tenant).unwrap_or(usize::MAX));
+    within.filter(|(_, _, is_over_limit)| *is_over_limit).for_each(|(_, queue, _)| ctx.wake.queue(&queue));
 }
 
-/// Counts, and the estimated cost.
-fn count(status: &mut TenantStatus, queues: &[&Arc<EncryptedQueue>], keys: &[&Arc<QueueKey>]) -> Money {
-    let number = |count: usize| i32::try_from(count).ok();
-    let ready = |queue: &&&Arc<EncryptedQueue>| queue.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, types::READY));
-    status.queues = number(queues.len());
-    status.keys = number(keys.len());
-    status.compliant_queues = number(queues.iter().filter(ready).count());
-    let cost = queues.iter().filter_map(|queue| Money::parse(queue.status.as_ref()?.estimated_monthly_usd.as_ref()?)).sum::<Money>();
-    // A queue's estimate has its own key in it; shared keys are added.
-    let shared = keys.iter().filter(|key| key.spec.queue.is_none()).count() as u64;
-    let cost = cost + Prices::embedded().key(0) * shared;
-    status.estimated_monthly_usd = Some(cost.cents());
-    cost
+/// The queues and keys of a tenant or tier.
+#[derive(Default)]
+struct Users {
+    queues: usize,
+    compliant: usize,
+    keys: usize,
+    shared_keys: u64,
+    cost: Money,
+    /// A queue is refused because there are too many.
+    over_limit: bool,
+    /// Some of them, as they are told.
+    named: Vec<String>,
+}
+
+impl Users {
+    fn of(ctx: &Context, such: impl Fn(&str, &str) -> bool) -> Self {
+        let mut users = Self::default();
+        ctx.stores.queues.look(|name, queue| {
+            if such(&queue.tenant, &queue.tier) {
+                users.queues += 1;
+                users.compliant += usize::from(queue.ready == Ready::True);
+                users.cost += queue.cost;
+                users.over_limit |= queue.is_over_limit;
+                users.name("EncryptedQueue", name);
+            }
+        });
+        ctx.stores.keys.look(|name, key| {
+            if such(&key.tenant, &key.tier) {
+                users.keys += 1;
+                users.shared_keys += u64::from(!key.is_own);
+                users.name("QueueKey", name);
+            }
+        });
+        users
+    }
+
+    fn any(&self) -> bool {
+        self.queues + self.keys > 0
+    }
+
+    fn name(&mut self, kind: &str, name: &str) {
+        if self.named.len() < 10 {
+            self.named.push(format!("{kind} {name}"));
+        }
+    }
+
+    fn said(&self) -> String {
+        let more = self.queues + self.keys - self.named.len();
+        let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("deletion waits for {}{and}", self.named.join(", "))
+    }
+
+    /// Counts, and the estimated cost.
+    fn count(&self, status: &mut TenantStatus) -> Money {
+        let number = |count: usize| i32::try_from(count).ok();
+        status.queues = number(self.queues);
+        status.keys = number(self.keys);
+        status.compliant_queues = number(self.compliant);
+        // A queue's estimate has its own key in it; shared keys are added.
+        let cost = self.cost + Prices::embedded().key(0) * self.shared_keys;
+        status.estimated_monthly_usd = Some(cost.cents());
+        cost
+    }
 }
 
 fn conditions_of(tenant: &Tenant, account: &Finding, cost: Money) -> Vec<Finding> {
@@ -191,26 +238,14 @@ fn conditions_of(tenant: &Tenant, account: &Finding, cost: Money) -> Vec<Finding
     findings
 }
 
-fn users(queues: &[&Arc<EncryptedQueue>], keys: &[&Arc<QueueKey>]) -> String {
-    let names = queues
-        .iter()
-        .map(|queue| format!("EncryptedQueue {}", name_of(queue.as_ref())))
-        .chain(keys.iter().map(|key| format!("QueueKey {}", key.name_any())));
-    let mut names: Vec<String> = names.collect();
-    let more = names.len().saturating_sub(10);
-    names.truncate(10);
-    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("deletion waits for {}{and}", names.join(", "))
-}
-
 /// Puts the finalizer on, or takes it off once nothing needs the object; false: the object has ended.
-async fn hold_or_release<K>(ctx: &Context, object: &K, queues: &[&Arc<EncryptedQueue>], keys: &[&Arc<QueueKey>]) -> Result<bool, Failure>
+async fn hold_or_release<K>(ctx: &Context, object: &K, is_used: bool) -> Result<bool, Failure>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let held = object.finalizers().iter().any(|name| name == FINALIZER);
     let deleting = object.meta().deletion_timestamp.is_some();
-    let wanted = !deleting || !queues.is_empty() || !keys.is_empty();
+    let wanted = !deleting || is_used;
     if held == wanted || (deleting && !held) {
         return Ok(wanted);
     }
@@ -229,15 +264,12 @@ where
 pub(super) async fn reconcile_tier(tier: Arc<SensitivityTier>, ctx: Arc<Context>) -> Result<Reconciled, Failure> {
     let tier = ctx.fresh_tiers.newest(tier);
     let (name, id) = (tier.name_any(), format!("SensitivityTier {}", tier.name_any()));
-    let queues = ctx.stores.queues.state();
-    let queues: Vec<_> = queues.iter().filter(|queue| queue.spec.sensitivity_tier == name).collect();
-    let keys = ctx.stores.keys.state();
-    let keys: Vec<_> = keys.iter().filter(|key| key.spec.sensitivity_tier == name).collect();
-    if !hold_or_release(&ctx, tier.as_ref(), &queues, &keys).await? {
+    let users = Users::of(&ctx, |_, tier| tier == name);
+    if !hold_or_release(&ctx, tier.as_ref(), users.any()).await? {
         return Ok((ReconcileResult::Complete, Action::await_change()));
     }
     let ready = if tier.metadata.deletion_timestamp.is_some() {
-        Finding::of(types::READY, Reason::InUse, users(&queues, &keys))
+        Finding::of(types::READY, Reason::InUse, users.said())
     } else {
         Finding::of(types::READY, Reason::InSync, "the tier is in force")
     };
@@ -245,7 +277,7 @@ pub(super) async fn reconcile_tier(tier: Arc<SensitivityTier>, ctx: Arc<Context>
     let findings = summarise(std::slice::from_ref(&ready), &ready.message);
     let status = SensitivityTierStatus {
         observed_generation: tier.metadata.generation,
-        queues: i32::try_from(queues.len()).ok(),
+        queues: i32::try_from(users.queues).ok(),
         conditions: merge(&previous.conditions, &findings, tier.metadata.generation, clock::now()),
     };
     let only_counts = status.conditions == previous.conditions && status.observed_generation == previous.observed_generation;

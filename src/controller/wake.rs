@@ -1,7 +1,7 @@
 //! Who is woken by what: every cross-object rule of the controllers in one place.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 
+use super::cache::hash_of;
 use super::fingerprint::{intent, key_record, references_of};
 use super::index::Index;
 use super::watch::Listener;
@@ -42,11 +43,11 @@ pub(super) enum Dependency {
 
 /// Receivers of the four controllers.
 pub(super) struct Triggers {
-    pub(super) queues: UnboundedReceiver<ObjectRef<EncryptedQueue>>,
-    pub(super) keys: UnboundedReceiver<ObjectRef<QueueKey>>,
-    pub(super) tenants: UnboundedReceiver<ObjectRef<Tenant>>,
-    pub(super) tiers: UnboundedReceiver<ObjectRef<SensitivityTier>>,
-    pub(super) approvals: UnboundedReceiver<ObjectRef<AccessApproval>>,
+    pub(super) queues: UnboundedReceiver<NamespacedName>,
+    pub(super) keys: UnboundedReceiver<String>,
+    pub(super) tenants: UnboundedReceiver<String>,
+    pub(super) tiers: UnboundedReceiver<String>,
+    pub(super) approvals: UnboundedReceiver<String>,
 }
 
 #[derive(Default)]
@@ -59,11 +60,11 @@ struct Known {
 
 /// Wakes objects.
 pub(super) struct Wake {
-    queues: UnboundedSender<ObjectRef<EncryptedQueue>>,
-    keys: UnboundedSender<ObjectRef<QueueKey>>,
-    tenants: UnboundedSender<ObjectRef<Tenant>>,
-    tiers: UnboundedSender<ObjectRef<SensitivityTier>>,
-    approvals: UnboundedSender<ObjectRef<AccessApproval>>,
+    queues: UnboundedSender<NamespacedName>,
+    keys: UnboundedSender<String>,
+    tenants: UnboundedSender<String>,
+    tiers: UnboundedSender<String>,
+    approvals: UnboundedSender<String>,
     known: Mutex<Known>,
 }
 
@@ -86,11 +87,11 @@ impl Wake {
     // A closed channel means that the controllers are stopping: then nobody needs to be woken.
 
     pub(super) fn queue(&self, queue: &NamespacedName) {
-        self.queues.unbounded_send(ObjectRef::new(&queue.name).within(&queue.namespace)).ok();
+        self.queues.unbounded_send(queue.clone()).ok();
     }
 
     pub(super) fn key(&self, name: &str) {
-        self.keys.unbounded_send(ObjectRef::new(name)).ok();
+        self.keys.unbounded_send(name.to_owned()).ok();
     }
 
     pub(super) fn subject(&self, subject: &Subject) {
@@ -101,20 +102,27 @@ impl Wake {
     }
 
     pub(super) fn tenant(&self, name: &str) {
-        self.tenants.unbounded_send(ObjectRef::new(name)).ok();
+        self.tenants.unbounded_send(name.to_owned()).ok();
     }
 
     pub(super) fn tier(&self, name: &str) {
-        self.tiers.unbounded_send(ObjectRef::new(name)).ok();
+        self.tiers.unbounded_send(name.to_owned()).ok();
     }
 
     pub(super) fn approval(&self, name: &str) {
-        self.approvals.unbounded_send(ObjectRef::new(name)).ok();
+        self.approvals.unbounded_send(name.to_owned()).ok();
     }
 
     /// Queues that use a key, by what their status records.
     pub(super) fn users_of_key(&self, name: &str) -> Vec<NamespacedName> {
         self.known().queues.dependants(&Dependency::Key(name.to_owned()))
+    }
+
+    /// Keys that a queue's status records.
+    pub(super) fn recorded_keys(&self, queue: &NamespacedName) -> Vec<String> {
+        let known = self.known();
+        let key = |dependency: &Dependency| if let Dependency::Key(name) = dependency { Some(name.clone()) } else { None };
+        known.queues.of(queue).filter_map(key).collect()
     }
 
     /// Queues that may name the same queue in AWS, this one among them.
@@ -188,12 +196,6 @@ impl Wake {
             known.fingerprints.remove(&hash_of(&(*aspect, object)));
         }
     }
-}
-
-fn hash_of(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 pub(super) fn namespaced(reference: &ObjectRef<impl Lookup>) -> NamespacedName {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::mem;
 
 use futures::{Stream, StreamExt};
 use kube::runtime::reflector::store::Writer;
@@ -24,14 +25,50 @@ pub(super) trait Listener<K>: Send + 'static {
         K: Lookup;
 }
 
-/// Keeps `writer` up to date and tells `listener`; runs until dropped.
-pub(super) async fn objects<K, L>(api: Api<K>, config: watcher::Config, writer: Writer<K>, listener: L)
+/// Holds what a watch tells.
+pub(super) trait Holder<K: Lookup>: Send + 'static {
+    /// Takes an event; answers, at the end of a list, what went while nobody watched.
+    fn hold(&mut self, event: &Event<K>) -> Vec<ObjectRef<K>>;
+}
+
+/// Holds whole objects.
+pub(super) struct Whole<K: Resource<DynamicType = ()> + Clone + 'static> {
+    writer: Writer<K>,
+    known: HashSet<ObjectRef<K>>,
+    listed: HashSet<ObjectRef<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Whole<K> {
+    pub(super) fn new(writer: Writer<K>) -> Self {
+        Self { writer, known: HashSet::new(), listed: HashSet::new() }
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Holder<K> for Whole<K> {
+    fn hold(&mut self, event: &Event<K>) -> Vec<ObjectRef<K>> {
+        self.writer.apply_watcher_event(event);
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(object) => drop(self.listed.insert(ObjectRef::from_obj(object))),
+            Event::InitDone => {
+                let before = mem::replace(&mut self.known, mem::take(&mut self.listed));
+                return before.difference(&self.known).cloned().collect();
+            }
+            Event::Apply(object) => drop(self.known.insert(ObjectRef::from_obj(object))),
+            Event::Delete(object) => drop(self.known.remove(&ObjectRef::from_obj(object))),
+        }
+        Vec::new()
+    }
+}
+
+/// Keeps `holder` up to date and tells `listener`; runs until dropped.
+pub(super) async fn objects<K, L>(api: Api<K>, config: watcher::Config, holder: impl Holder<K>, listener: L)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     L: Listener<K>,
 {
     let stream = watch_objects(api, config.page_size(PAGE)).modify(forget_what_nobody_reads);
-    follow(stream, writer, listener).await;
+    follow(stream, holder, listener).await;
 }
 
 /// The other copies of a spec that objects carry.
@@ -43,13 +80,11 @@ fn forget_what_nobody_reads(object: &mut impl Resource) {
     }
 }
 
-async fn follow<K, L>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send, mut writer: Writer<K>, mut listener: L)
+async fn follow<K, L>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send, mut holder: impl Holder<K>, mut listener: L)
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     L: Listener<K>,
 {
-    let mut known: HashSet<ObjectRef<K>> = HashSet::new();
-    let mut listed: HashSet<ObjectRef<K>> = HashSet::new();
     let mut stream = std::pin::pin!(stream.default_backoff());
     while let Some(event) = stream.next().await {
         let event = match event {
@@ -60,29 +95,12 @@ where
             }
         };
         // The store first: whoever is woken reads it.
-        writer.apply_watcher_event(&event);
+        let gone = holder.hold(&event);
         match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(object) => {
-                listed.insert(ObjectRef::from_obj(&object));
-                listener.applied(&object);
-            }
-            Event::InitDone => {
-                // What went while nobody watched.
-                for gone in known.difference(&listed) {
-                    listener.deleted(gone);
-                }
-                known = std::mem::take(&mut listed);
-            }
-            Event::Apply(object) => {
-                known.insert(ObjectRef::from_obj(&object));
-                listener.applied(&object);
-            }
-            Event::Delete(object) => {
-                let reference = ObjectRef::from_obj(&object);
-                known.remove(&reference);
-                listener.deleted(&reference);
-            }
+            Event::Init => {}
+            Event::InitApply(object) | Event::Apply(object) => listener.applied(&object),
+            Event::InitDone => gone.iter().for_each(|gone| listener.deleted(gone)),
+            Event::Delete(object) => listener.deleted(&ObjectRef::from_obj(&object)),
         }
     }
 }

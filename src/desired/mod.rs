@@ -21,7 +21,7 @@ pub use principals::PrincipalRules;
 pub(crate) use principals::{default_key_condition, glob, role_matches};
 pub use queue::{AdoptionRules, DeadLetterEnd, DesiredQueue, QueueInput, QueueSide, Refusal, desired_queue, place_of};
 pub use service_account::ServiceAccountRole;
-pub use siblings::{claimed_names, key_generation, leaves_approval, object_name, unless_taken, within_limit};
+pub use siblings::{claimed_names, key_generation, key_identity, leaves_approval, object_name, queue_limit, unless_taken, within_limit};
 pub(crate) use tags::{names_no_other_owner, tag_changes};
 pub use tags::{owner_tags_match, queue_owner_tags};
 

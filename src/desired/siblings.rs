@@ -19,11 +19,16 @@ pub fn object_name(queue: &EncryptedQueue) -> NamespacedName {
 
 /// Whether the tenant's limit leaves room for a queue. Queues are counted by age, so that a new one never pushes an old one out.
 pub fn within_limit<'a>(object: &EncryptedQueue, tenant: &Tenant, queues: impl IntoIterator<Item = &'a EncryptedQueue>) -> bool {
-    let Some(limit) = tenant.spec.limits.queues else { return true };
+    let Some(limit) = queue_limit(tenant) else { return true };
     let age = |queue: &EncryptedQueue| (queue.metadata.creation_timestamp.as_ref().map(|Time(created)| *created), object_name(queue));
     let own = age(object);
     let older = queues.into_iter().filter(|queue| queue.spec.tenant == object.spec.tenant && age(queue) < own).count();
-    older < usize::try_from(limit).unwrap_or(0)
+    older < limit
+}
+
+/// How many queues a tenant may have.
+pub fn queue_limit(tenant: &Tenant) -> Option<usize> {
+    tenant.spec.limits.queues.map(|limit| usize::try_from(limit).unwrap_or(0))
 }
 
 /// Names in AWS that a queue may take, its own and its dead-letter queue's, wherever it lives: those of two queues that get in each other's way meet.
@@ -77,15 +82,20 @@ fn recorded_arns(queue: &EncryptedQueue) -> Vec<QueueArn> {
     recorded.filter_map(|reference| QueueArn::parse(&reference.arn).ok()).collect()
 }
 
-/// Generation of a queue's key: the recorded key's, else that of the newest key of its identity, else the first; of a shared key that has no room for
-/// it, and of one that KMS lost, the next.
-pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &SensitivityTier, keys: impl IntoIterator<Item = &'a QueueKey>) -> u32 {
-    let identity = KeyIdentity {
+/// What a queue's key is for.
+pub fn key_identity(object: &EncryptedQueue, tenant: &Tenant, tier: &SensitivityTier) -> KeyIdentity {
+    KeyIdentity {
         tenant: object.spec.tenant.clone(),
         sensitivity_tier: object.spec.sensitivity_tier.clone(),
         region: place_of(tenant, object.spec.region.as_deref()).region,
         queue: (tier.spec.key.scope == KeyScope::Queue).then(|| object_name(object)),
-    };
+    }
+}
+
+/// Generation of a queue's key: the recorded key's, else that of the newest key of its identity, else the first; of a shared key that has no room for
+/// it, and of one that KMS lost, the next.
+pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &SensitivityTier, keys: impl IntoIterator<Item = &'a QueueKey>) -> u32 {
+    let identity = key_identity(object, tenant, tier);
     let generation_of = |key: &QueueKey| identity.generation_of(key.metadata.name.as_deref()?);
     let keys: Vec<(u32, &QueueKey)> = keys.into_iter().filter_map(|key| Some((generation_of(key)?, key))).collect();
     let newest = keys.iter().map(|(generation, _)| *generation).max().unwrap_or(1);

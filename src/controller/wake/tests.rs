@@ -21,7 +21,7 @@ fn key(name: &str) -> QueueKey {
     .unwrap()
 }
 
-fn count<K: Lookup<DynamicType = ()>>(woken: &mut UnboundedReceiver<ObjectRef<K>>) -> usize {
+fn count<N>(woken: &mut UnboundedReceiver<N>) -> usize {
     std::iter::from_fn(|| woken.try_recv().ok()).count()
 }
 

@@ -1,0 +1,180 @@
+//! Whose turn it is: objects are reconciled once at a time, so many at once, when somebody wakes them and when their time has come.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Display;
+use std::hash::Hash;
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+/// When an object is looked at again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Action(Option<Duration>);
+
+impl Action {
+    /// After so long, or when somebody wakes it.
+    pub(super) const fn requeue(wait: Duration) -> Self {
+        Self(Some(wait))
+    }
+
+    /// When somebody wakes it.
+    pub(super) const fn await_change() -> Self {
+        Self(None)
+    }
+}
+
+/// Objects and when their turn comes: the earliest of what was asked for.
+struct Turns<N> {
+    order: BTreeSet<(Instant, N)>,
+    times: HashMap<N, Instant>,
+    /// Being reconciled.
+    running: HashSet<N>,
+    /// Asked for meanwhile.
+    asked: HashSet<N>,
+}
+
+impl<N: Clone + Eq + Hash + Ord> Turns<N> {
+    fn new() -> Self {
+        Self { order: BTreeSet::new(), times: HashMap::new(), running: HashSet::new(), asked: HashSet::new() }
+    }
+
+    fn ask(&mut self, name: N, at: Instant) {
+        if self.running.contains(&name) {
+            self.asked.insert(name);
+            return;
+        }
+        match self.times.get(&name) {
+            Some(known) if *known <= at => return,
+            Some(known) => drop(self.order.remove(&(*known, name.clone()))),
+            None => {}
+        }
+        self.times.insert(name.clone(), at);
+        self.order.insert((at, name));
+    }
+
+    /// Whose turn has come, from now on running.
+    fn next(&mut self, now: Instant) -> Option<N> {
+        if self.order.first().is_none_or(|(at, _)| *at > now) {
+            return None;
+        }
+        let (_, name) = self.order.pop_first()?;
+        self.times.remove(&name);
+        self.running.insert(name.clone());
+        Some(name)
+    }
+
+    fn ended(&mut self, name: N, Action(again): Action, now: Instant) {
+        self.running.remove(&name);
+        let wait = if self.asked.remove(&name) { Some(Duration::ZERO) } else { again };
+        if let Some(at) = wait.and_then(|wait| now.checked_add(wait)) {
+            self.ask(name, at);
+        }
+    }
+}
+
+/// Reconciles whoever is woken until `stop` resolves, then lets what is under way finish. `reconcile` answers None of an object that is not there.
+pub(super) async fn take_turns<N, F>(mut woken: UnboundedReceiver<N>, concurrency: u16, stop: impl Future<Output = ()> + Send, mut reconcile: F)
+where
+    N: Clone + Display + Eq + Hash + Ord + Send,
+    F: FnMut(&N) -> Option<BoxFuture<'static, Action>> + Send,
+{
+    let most = if concurrency == 0 { usize::MAX } else { usize::from(concurrency) };
+    let (mut turns, mut running) = (Turns::new(), FuturesUnordered::new());
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        while running.len() < most
+            && let Some(name) = turns.next(Instant::now())
+        {
+            let span = tracing::info_span!("reconciling object", "object.ref" = %name);
+            match span.in_scope(|| reconcile(&name)) {
+                Some(work) => running.push(work.map(|again| (name, again)).instrument(span)),
+                None => turns.ended(name, Action::await_change(), Instant::now()),
+            }
+        }
+        let next = turns.order.first().map(|(at, _)| *at).filter(|_| running.len() < most);
+        tokio::select! {
+            () = &mut stop => break,
+            Some((name, again)) = running.next() => turns.ended(name, again, Instant::now()),
+            Some(name) = woken.next() => turns.ask(name, Instant::now()),
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+        }
+    }
+    while running.next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::channel::mpsc::unbounded;
+    use tokio::sync::{Semaphore, oneshot};
+
+    use super::*;
+
+    #[test]
+    fn the_earliest_that_was_asked_for_counts_and_who_runs_waits() {
+        let (mut turns, now, second) = (Turns::new(), Instant::now(), Duration::from_secs(1));
+        turns.ask("a", now + 2 * second);
+        turns.ask("a", now + second);
+        turns.ask("a", now + 3 * second);
+        turns.ask("b", now);
+        assert_eq!([turns.next(now), turns.next(now)], [Some("b"), None]);
+        turns.ask("b", now);
+        assert_eq!(turns.next(now), None, "it runs");
+        turns.ended("b", Action::requeue(9 * second), now + second);
+        assert_eq!([turns.next(now + second), turns.next(now + second)], [Some("a"), Some("b")]);
+        turns.ended("a", Action::requeue(second), now + second);
+        turns.ended("b", Action::await_change(), now + second);
+        assert_eq!([turns.next(now + second), turns.next(now + 2 * second), turns.next(now + 99 * second)], [None, Some("a"), None]);
+        turns.ended("a", Action::await_change(), now);
+        assert!(turns.order.is_empty() && turns.times.is_empty() && turns.running.is_empty() && turns.asked.is_empty());
+    }
+
+    #[tokio::test]
+    async fn so_many_run_at_once_again_when_their_time_comes_and_what_is_under_way_finishes() {
+        let (woken, receiver) = unbounded();
+        let (began, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let gate = Arc::new(Semaphore::new(0));
+        let (counts, shared) = ((began.clone(), ended.clone()), gate.clone());
+        let reconcile = move |name: &u32| {
+            let (name, (began, ended), gate) = (*name, counts.clone(), shared.clone());
+            (name != 0).then(|| {
+                async move {
+                    let times = began.fetch_add(1, Ordering::SeqCst);
+                    gate.acquire().await.unwrap().forget();
+                    ended.fetch_add(1, Ordering::SeqCst);
+                    if times == 0 { Action::requeue(Duration::from_millis(1)) } else { Action::await_change() }
+                }
+                .boxed()
+            })
+        };
+        let until = async |counter: &AtomicUsize, count| {
+            while counter.load(Ordering::SeqCst) != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            assert_eq!(counter.load(Ordering::SeqCst), count, "no more than that");
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let turns = tokio::spawn(take_turns(receiver, 2, async { drop(stopped.await) }, reconcile));
+        (0..=3).for_each(|name| woken.unbounded_send(name).unwrap());
+        until(&began, 2).await;
+        gate.add_permits(3);
+        // Each of the three, and the first once more.
+        until(&began, 4).await;
+        until(&ended, 3).await;
+        stop.send(()).unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        woken.unbounded_send(2).unwrap();
+        gate.add_permits(9);
+        turns.await.unwrap();
+        assert_eq!([began.load(Ordering::SeqCst), ended.load(Ordering::SeqCst)], [4, 4]);
+    }
+}
