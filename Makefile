@@ -62,10 +62,12 @@ FLEETS ?= 1000 10000
 .PHONY: bench-long
 bench-long: fixtures ## Measure a thousand and ten thousand queues over an emulator in memory (FLEETS='1000' only some)
 	for queues in $(FLEETS); do cargo bench --locked --bench budgets -- --fleet $$queues || exit; done
+	cargo bench --locked --bench budgets -- --quotas $(lastword $(FLEETS)) 20
 
 .PHONY: bench-idle
-bench-idle: fixtures ## Watch the examples at rest for MINUTES (10): nothing is written
+bench-idle: fixtures ## Watch the examples, then a thousand queues with events, at rest for MINUTES (10) each: nothing is written
 	cargo bench --locked --bench budgets -- --idle $(or $(MINUTES),10)
+	cargo bench --locked --bench budgets -- --rest 1000 $(or $(MINUTES),10)
 
 .PHONY: generate
 generate: ## Write the generated files anew (crds/, deploy/, the chart's crds/, docs/metrics.md, docs/reference/)

@@ -1,9 +1,10 @@
 //! SQS, KMS and the tag index of one account and Region in memory: as much as the operator asks, and fast. What AWS would refuse it accepts, as moto does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -15,6 +16,12 @@ use tokio::task::JoinHandle;
 use crate::world::{ACCOUNT, OPERATOR};
 
 const REGION: &str = "eu-west-1";
+/// Items of a list that AWS answers at once, where the caller names no number.
+const PAGE: usize = 100;
+/// The queue of events.
+const EVENTS: &str = "events";
+/// How long a long poll waits.
+const LONG_POLL: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 struct Queue {
@@ -35,12 +42,15 @@ struct State {
     keys: BTreeMap<String, Key>,
     /// Key ids by alias.
     aliases: BTreeMap<String, String>,
+    /// Events that nobody has taken yet.
+    events: VecDeque<Value>,
 }
 
 /// A running emulator; it ends with this value.
 pub(crate) struct Emulator {
     address: SocketAddr,
     server: JoinHandle<Infallible>,
+    state: Arc<Mutex<State>>,
 }
 
 impl Drop for Emulator {
@@ -53,8 +63,36 @@ impl Emulator {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let server = tokio::spawn(test_support::http::serve(listener, Arc::new(Mutex::new(State::default())), answer));
-        Self { address, server }
+        let state = Arc::<Mutex<State>>::default();
+        let server = tokio::spawn(test_support::http::serve(listener, state.clone(), answer));
+        Self { address, server, state }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// URL of the queue of events.
+    pub(crate) fn events() -> String {
+        url(EVENTS)
+    }
+
+    /// Somebody sets a queue's attribute, and an event tells of it.
+    pub(crate) fn somebody_sets(&self, queue: &str, attribute: &str, value: &str) {
+        let mut state = self.state();
+        state.queues.get_mut(queue).expect("it is there").attributes.insert(attribute.to_owned(), json!(value));
+        let detail = json!({
+            "eventSource": "sqs.amazonaws.com", "eventName": "SetQueueAttributes", "awsRegion": REGION, "recipientAccountId": ACCOUNT,
+            "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": format!("arn:aws:iam::{ACCOUNT}:role/somebody")}}},
+            "requestParameters": {"queueUrl": url(queue), "attributes": {attribute: value}}, "requestID": format!("{queue} {attribute} {value}"),
+        });
+        let body = json!({"detail-type": "AWS API Call via CloudTrail", "source": "aws.sqs", "account": ACCOUNT, "region": REGION, "detail": detail});
+        state.events.push_back(body);
+    }
+
+    /// A queue's attribute.
+    pub(crate) fn attribute(&self, queue: &str, attribute: &str) -> String {
+        self.state().queues.get(queue).map(|queue| text(&Value::Object(queue.attributes.clone()), attribute).to_owned()).unwrap_or_default()
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -69,6 +107,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let (_, operation) = target.rsplit_once('.').unwrap_or_default();
     let answered = match operation {
         "" => return Ok(who_am_i()),
+        "ReceiveMessage" => Ok(take_events(&state).await),
         _ => state.lock().unwrap_or_else(PoisonError::into_inner).answer(operation, &input),
     };
     let (status, body) = match answered {
@@ -77,6 +116,23 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     };
     let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.1");
     Ok(response.body(Full::from(body.to_string())).expect("a response"))
+}
+
+/// Waits for events as a long poll does.
+async fn take_events(state: &Mutex<State>) -> Value {
+    let began = std::time::Instant::now();
+    loop {
+        let events: Vec<Value> = {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let some = state.events.len().min(10);
+            state.events.drain(..some).collect()
+        };
+        if !events.is_empty() || began.elapsed() > LONG_POLL {
+            let message = |event: Value| json!({"MessageId": "m", "ReceiptHandle": "r", "Body": event.to_string()});
+            return json!({"Messages": events.into_iter().map(message).collect::<Vec<_>>()});
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// `sts:GetCallerIdentity` is all that is asked in the older protocol.
@@ -104,11 +160,30 @@ fn map(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
+/// One page of a list, as KMS answers it.
+fn page(name: &str, list: impl Iterator<Item = Value>, input: &Value) -> Value {
+    let from: usize = text(input, "Marker").parse().unwrap_or_default();
+    let limit = input["Limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE);
+    let mut items: Vec<Value> = list.skip(from).take(limit + 1).collect();
+    let truncated = items.len() > limit;
+    items.truncate(limit);
+    let mut answer = json!({name: items, "Truncated": truncated});
+    if truncated {
+        answer["NextMarker"] = json!((from + limit).to_string());
+    }
+    answer
+}
+
 impl State {
     fn answer(&mut self, operation: &str, input: &Value) -> Result<Value, &'static str> {
         match operation {
             "CreateQueue" | "GetQueueUrl" | "GetQueueAttributes" | "SetQueueAttributes" | "ListQueueTags" | "TagQueue" | "UntagQueue"
             | "ListQueues" | "DeleteQueue" => self.sqs(operation, input),
+            // What was taken is gone.
+            "DeleteMessageBatch" => {
+                let entries = input["Entries"].as_array().into_iter().flatten();
+                Ok(json!({"Successful": entries.map(|entry| json!({"Id": entry["Id"]})).collect::<Vec<_>>(), "Failed": []}))
+            }
             "GetResources" => Ok(json!({"ResourceTagMappingList": self.resources(input), "PaginationToken": ""})),
             _ => self.kms(operation, input),
         }
@@ -158,9 +233,9 @@ impl State {
             "ListAliases" => {
                 let of_key = |key: &str| input["KeyId"].as_str().is_none_or(|_| id == key);
                 let list = self.aliases.iter().filter(|(_, key)| of_key(key)).map(|(alias, key)| json!({"AliasName": alias, "TargetKeyId": key}));
-                return Ok(json!({"Aliases": list.collect::<Vec<_>>(), "Truncated": false}));
+                return Ok(page("Aliases", list, input));
             }
-            "ListKeys" => return Ok(json!({"Keys": self.keys.keys().map(|id| json!({"KeyId": id})).collect::<Vec<_>>(), "Truncated": false})),
+            "ListKeys" => return Ok(page("Keys", self.keys.keys().map(|id| json!({"KeyId": id})), input)),
             _ => {}
         }
         let id = self.aliases.get(text(input, "KeyId")).cloned().unwrap_or(id);

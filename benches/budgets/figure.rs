@@ -14,6 +14,12 @@ pub(crate) enum Unit {
     Mebibytes,
     /// Of times the median is judged, since other processes have the machine too.
     Milliseconds,
+    /// Of some times the 99th of a hundred is judged.
+    SlowestMilliseconds,
+    /// Shares: the worst is judged.
+    Percent,
+    /// Calls for each of many objects: the worst is judged.
+    Each,
     /// As above.
     Microseconds,
 }
@@ -54,7 +60,11 @@ impl Figure {
     fn verdict(&self) -> &'static str {
         let sorted = self.sorted();
         let (least, median, most) = (sorted[0], median(&sorted), sorted[sorted.len() - 1]);
-        let judged = if matches!(self.unit, Unit::Count | Unit::Mebibytes) { most } else { median };
+        let judged = match self.unit {
+            Unit::Count | Unit::Mebibytes | Unit::Percent | Unit::Each => most,
+            Unit::SlowestMilliseconds => sorted[(sorted.len() * 99).div_ceil(100) - 1],
+            Unit::Milliseconds | Unit::Microseconds => median,
+        };
         match self.budget {
             Budget::None => "",
             Budget::AtMost(limit) if judged <= limit => "yes",
@@ -69,7 +79,9 @@ impl Figure {
         match self.unit {
             Unit::Count => format!("{value:.0}"),
             Unit::Mebibytes => format!("{value:.1} MiB"),
-            Unit::Milliseconds => format!("{value:.0} ms"),
+            Unit::Milliseconds | Unit::SlowestMilliseconds => format!("{value:.0} ms"),
+            Unit::Percent => format!("{value:.2} %"),
+            Unit::Each => format!("{value:.2}"),
             Unit::Microseconds => format!("{value:.1} µs"),
         }
     }

@@ -33,6 +33,15 @@ pub(crate) fn measure() -> Vec<Figure> {
     ]
 }
 
+/// Makes so many passes over a queue and its key, compared with AWS, and nothing else: for who counts instructions.
+pub(crate) fn repeat(passes: usize) {
+    let Fixture { queue, key, observed_queue, observed_key, now, .. } = &Fixture::new();
+    for _ in 0..passes {
+        black_box(plan_queue(black_box(queue), black_box(observed_queue), *now));
+        black_box(plan_key(black_box(key), black_box(observed_key), WINDOW, *now));
+    }
+}
+
 /// Microseconds an iteration, once for each run.
 fn sample(mut iteration: impl FnMut()) -> Vec<f64> {
     (0..=RUNS)

@@ -176,20 +176,32 @@ const ABSENCE_KEPT: Duration = Duration::from_mins(1);
 
 /// Objects whose queues were looked for and not found, by UID.
 #[derive(Default)]
-pub(super) struct Absences(Mutex<HashMap<String, Instant>>);
+pub(super) struct Absences(Mutex<Looks>);
+
+#[derive(Default)]
+struct Looks {
+    by_uid: HashMap<String, Instant>,
+    /// When those were last taken out that are too old.
+    swept: Option<Instant>,
+}
 
 impl Absences {
     /// Notes how the last look ended.
     pub(super) fn note(&self, uid: String, absent: bool) {
-        let mut absences = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        absences.retain(|known, at| (absent || *known != uid) && clock::since(*at) < ABSENCE_KEPT);
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if looks.swept.is_none_or(|at| clock::since(at) >= ABSENCE_KEPT) {
+            looks.by_uid.retain(|_, at| clock::since(*at) < ABSENCE_KEPT);
+            looks.by_uid.shrink_to_fit();
+            looks.swept = Some(Instant::now());
+        }
+        let known = looks.by_uid.remove(&uid).filter(|at| absent && clock::since(*at) < ABSENCE_KEPT);
         if absent {
-            absences.entry(uid).or_insert_with(Instant::now);
+            looks.by_uid.insert(uid, known.unwrap_or_else(Instant::now));
         }
     }
 
     pub(super) fn holds(&self, uid: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).is_some_and(|at| clock::since(*at) < ABSENCE_KEPT)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_uid.get(uid).is_some_and(|at| clock::since(*at) < ABSENCE_KEPT)
     }
 }
 

@@ -26,6 +26,8 @@ use crate::telemetry::metrics::Ready;
 const TOGETHER: u32 = 33;
 /// Tags are at most this part of a period old.
 const LEAST_BATCHES: u32 = 4;
+/// Part of a period after which it is looked again which objects there are.
+const LOOK_AGAIN: f64 = 1.0 / 16.0;
 /// An account that does not answer holds up so many.
 const AT_ONCE: usize = 8;
 /// All aliases that the operator makes begin so.
@@ -50,11 +52,17 @@ pub(super) async fn slow_check(ctx: Arc<Context>, period: Duration) {
     let mut from = check.position(clock::now());
     loop {
         let objects = check.objects();
-        let batches = (u32::try_from(objects.len()).unwrap_or(u32::MAX) / TOGETHER).clamp(LEAST_BATCHES, 100_000);
-        let until = from + 1.0 / f64::from(batches);
-        Box::pin(check.clone().batch(due(objects, from, until))).await;
-        check.sleep_until(until).await;
-        from = until;
+        let batch = 1.0 / f64::from((u32::try_from(objects.len()).unwrap_or(u32::MAX) / TOGETHER).clamp(LEAST_BATCHES, 100_000));
+        // A fleet is looked through some times a period, not for each batch.
+        let end = from + batch.max(LOOK_AGAIN);
+        let mut ahead = due(objects, from, end).into_iter().peekable();
+        while from < end {
+            from += batch;
+            let due: Vec<_> = std::iter::from_fn(|| ahead.next_if(|(at, _)| *at < from || from >= end)).collect();
+            Box::pin(check.clone().batch(due)).await;
+            check.sleep_until(from.min(end)).await;
+        }
+        from = end;
     }
 }
 

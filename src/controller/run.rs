@@ -243,7 +243,12 @@ where
         };
         Some(work.boxed())
     };
-    take_turns(woken, manner.concurrency, stopped, one)
+    take_turns(woken, manner.concurrency, rest_of(kind), stopped, one)
+}
+
+/// A Tenant or tier is woken by each of its queues, and counts them all: most of the time it rests.
+fn rest_of(kind: Kind) -> u32 {
+    if matches!(kind, Kind::Tenant | Kind::SensitivityTier) { 9 } else { 0 }
 }
 
 /// When an object is tried again whose pass could not even be told of.

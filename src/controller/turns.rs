@@ -11,6 +11,9 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+/// No object rests longer after a pass.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
 /// When an object is looked at again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Action(Option<Duration>);
@@ -31,22 +34,28 @@ impl Action {
 struct Turns<N> {
     order: BTreeSet<(Instant, N)>,
     times: HashMap<N, Instant>,
-    /// Being reconciled.
-    running: HashSet<N>,
+    /// Being reconciled, and since when.
+    running: HashMap<N, Instant>,
     /// Asked for meanwhile.
     asked: HashSet<N>,
+    /// How long an object rests after a pass, in times of what that took.
+    rest: u32,
+    /// Until when objects rest.
+    resting: HashMap<N, Instant>,
 }
 
 impl<N: Clone + Eq + Hash + Ord> Turns<N> {
-    fn new() -> Self {
-        Self { order: BTreeSet::new(), times: HashMap::new(), running: HashSet::new(), asked: HashSet::new() }
+    fn new(rest: u32) -> Self {
+        let (order, times, running) = (BTreeSet::new(), HashMap::new(), HashMap::new());
+        Self { order, times, running, asked: HashSet::new(), rest, resting: HashMap::new() }
     }
 
     fn ask(&mut self, name: N, at: Instant) {
-        if self.running.contains(&name) {
+        if self.running.contains_key(&name) {
             self.asked.insert(name);
             return;
         }
+        let at = self.resting.get(&name).map_or(at, |until| at.max(*until));
         match self.times.get(&name) {
             Some(known) if *known <= at => return,
             Some(known) => drop(self.order.remove(&(*known, name.clone()))),
@@ -63,12 +72,16 @@ impl<N: Clone + Eq + Hash + Ord> Turns<N> {
         }
         let (_, name) = self.order.pop_first()?;
         self.times.remove(&name);
-        self.running.insert(name.clone());
+        self.running.insert(name.clone(), now);
         Some(name)
     }
 
     fn ended(&mut self, name: N, Action(again): Action, now: Instant) {
-        self.running.remove(&name);
+        let began = self.running.remove(&name).unwrap_or(now);
+        if self.rest > 0 {
+            self.resting.retain(|_, until| *until > now);
+            self.resting.insert(name.clone(), now + LONGEST_REST.min(now.duration_since(began) * self.rest));
+        }
         let wait = if self.asked.remove(&name) { Some(Duration::ZERO) } else { again };
         if let Some(at) = wait.and_then(|wait| now.checked_add(wait)) {
             self.ask(name, at);
@@ -77,13 +90,20 @@ impl<N: Clone + Eq + Hash + Ord> Turns<N> {
 }
 
 /// Reconciles whoever is woken until `stop` resolves, then lets what is under way finish. `reconcile` answers None of an object that is not there.
-pub(super) async fn take_turns<N, F>(mut woken: UnboundedReceiver<N>, concurrency: u16, stop: impl Future<Output = ()> + Send, mut reconcile: F)
-where
+///
+/// After a pass an object rests for `rest` times as long as that took, up to a second, however often it is woken.
+pub(super) async fn take_turns<N, F>(
+    mut woken: UnboundedReceiver<N>,
+    concurrency: u16,
+    rest: u32,
+    stop: impl Future<Output = ()> + Send,
+    mut reconcile: F,
+) where
     N: Clone + Display + Eq + Hash + Ord + Send,
     F: FnMut(&N) -> Option<BoxFuture<'static, Action>> + Send,
 {
     let most = if concurrency == 0 { usize::MAX } else { usize::from(concurrency) };
-    let (mut turns, mut running) = (Turns::new(), FuturesUnordered::new());
+    let (mut turns, mut running) = (Turns::new(rest), FuturesUnordered::new());
     let mut stop = std::pin::pin!(stop);
     loop {
         while running.len() < most
@@ -120,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_earliest_that_was_asked_for_counts_and_who_runs_waits() {
-        let (mut turns, now, second) = (Turns::new(), Instant::now(), Duration::from_secs(1));
+        let (mut turns, now, second) = (Turns::new(0), Instant::now(), Duration::from_secs(1));
         turns.ask("a", now + 2 * second);
         turns.ask("a", now + second);
         turns.ask("a", now + 3 * second);
@@ -135,6 +155,19 @@ mod tests {
         assert_eq!([turns.next(now + second), turns.next(now + 2 * second), turns.next(now + 99 * second)], [None, Some("a"), None]);
         turns.ended("a", Action::await_change(), now);
         assert!(turns.order.is_empty() && turns.times.is_empty() && turns.running.is_empty() && turns.asked.is_empty());
+    }
+
+    #[test]
+    fn who_rests_is_not_woken() {
+        let (mut turns, now, moment) = (Turns::new(9), Instant::now(), Duration::from_millis(10));
+        turns.ask("a", now);
+        assert_eq!(turns.next(now), Some("a"));
+        turns.ended("a", Action::await_change(), now + moment);
+        turns.ask("a", now + 2 * moment);
+        assert_eq!([turns.next(now + 9 * moment), turns.next(now + 10 * moment)], [None, Some("a")]);
+        turns.ask("a", now + 11 * moment);
+        turns.ended("a", Action::await_change(), now + 1000 * moment);
+        assert_eq!([turns.next(now + 1099 * moment), turns.next(now + 1100 * moment)], [None, Some("a")]);
     }
 
     #[tokio::test]
@@ -163,7 +196,7 @@ mod tests {
             assert_eq!(counter.load(Ordering::SeqCst), count, "no more than that");
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let turns = tokio::spawn(take_turns(receiver, 2, async { drop(stopped.await) }, reconcile));
+        let turns = tokio::spawn(take_turns(receiver, 2, 0, async { drop(stopped.await) }, reconcile));
         (0..=3).for_each(|name| woken.unbounded_send(name).unwrap());
         until(&began, 2).await;
         gate.add_permits(3);

@@ -12,7 +12,7 @@ use kube::runtime::reflector::{Lookup, ObjectRef};
 
 use super::cache::hash_of;
 use super::fingerprint::{intent, key_record, references_of};
-use super::index::Index;
+use super::index::{Index, Key};
 use super::watch::Listener;
 use crate::api::encrypted_queue::{Consumer, Producer};
 use crate::api::queue_key::{KeyUser, NamespacedName};
@@ -39,6 +39,12 @@ pub(super) enum Dependency {
     KmsKey(String),
     /// Alias of a key in AWS, wherever it lives.
     KmsAlias(String),
+}
+
+impl Key for Dependency {
+    fn is_read_back(&self) -> bool {
+        matches!(self, Self::Tenant(_) | Self::Tier(_) | Self::Key(_) | Self::QueueName(_))
+    }
 }
 
 /// Receivers of the four controllers.
@@ -233,6 +239,7 @@ impl Listener<EncryptedQueue> for Ears {
         let status = queue.status.as_ref();
         dependencies.extend(recorded_keys(queue).map(|key| Dependency::Key(key.to_owned())));
         let before = wake.known().queues.replace(&name, &dependencies);
+        dependencies.retain(Key::is_read_back);
         if wake.changed("intent", name.to_string(), &intent(queue)) {
             wake.queue(&name);
             wake.keys_of(&name);
@@ -243,7 +250,7 @@ impl Listener<EncryptedQueue> for Ears {
                 Dependency::Key(key) => {
                     wake.key(key);
                     // It went before anyone knew whom to tell.
-                    let is_known = wake.known().keys.of(key).next().is_some();
+                    let is_known = wake.known().keys.knows(key);
                     if !is_known {
                         wake.queue(&name);
                     }

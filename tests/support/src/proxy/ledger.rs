@@ -88,6 +88,7 @@ struct Book {
     calls: BTreeMap<u64, Call>,
     file: Option<File>,
     last: Option<Instant>,
+    without_bodies: bool,
 }
 
 /// All calls, by number.
@@ -108,8 +109,11 @@ impl Ledger {
     }
 
     /// Records a call that ended.
-    pub fn record(&self, call: Call) {
+    pub fn record(&self, mut call: Call) {
         let mut book = self.book();
+        if book.without_bodies {
+            (call.request, call.response) = (Value::Null, Value::Null);
+        }
         if let Some(file) = &mut book.file
             && let Ok(mut line) = serde_json::to_vec(&call)
         {
@@ -131,6 +135,16 @@ impl Ledger {
     /// The calls after a mark, in order of arrival.
     pub fn since(&self, mark: Mark) -> Vec<Call> {
         self.book().calls.range(mark.0 + 1..).map(|(_, call)| call.clone()).collect()
+    }
+
+    /// How many calls after a mark are such.
+    pub fn count_since(&self, mark: Mark, such: impl Fn(&Call) -> bool) -> usize {
+        self.book().calls.range(mark.0 + 1..).filter(|(_, call)| such(call)).count()
+    }
+
+    /// From now on what calls ask and are answered is not kept.
+    pub fn forget_bodies(&self) {
+        self.book().without_bodies = true;
     }
 
     /// The place after the last arrival.

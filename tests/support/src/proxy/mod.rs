@@ -157,17 +157,22 @@ impl Proxy {
 
     /// How many calls of one operation.
     pub fn count(&self, operation: &str) -> usize {
-        self.calls_of(operation).len()
+        self.count_since(Mark::default(), operation)
     }
 
     /// How many calls of one operation after the mark.
     pub fn count_since(&self, mark: Mark, operation: &str) -> usize {
-        self.calls_since(mark).iter().filter(|call| call.is(operation)).count()
+        self.shared.ledger.count_since(mark, |call| call.is(operation))
+    }
+
+    /// Forgets what calls ask and are answered, so that many may come.
+    pub fn forget_bodies(&self) {
+        self.shared.ledger.forget_bodies();
     }
 
     /// How many calls of one operation the emulator carried out.
     pub fn effects(&self, operation: &str) -> usize {
-        self.calls_of(operation).iter().filter(|call| call.took_effect).count()
+        self.shared.ledger.count_since(Mark::default(), |call| call.took_effect && call.is(operation))
     }
 
     /// Arms a fault.

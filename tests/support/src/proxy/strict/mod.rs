@@ -72,6 +72,31 @@ pub struct Strictness {
     pub keys_visible_after: Duration,
 }
 
+impl Strictness {
+    /// Nothing is enforced.
+    pub const fn nothing() -> Self {
+        Self {
+            one_sse_kind: false,
+            attribute_rules: false,
+            name_rules: false,
+            tag_rules: false,
+            queue_policy_rules: false,
+            key_policy_rules: false,
+            principals_exist: false,
+            lockout_check: false,
+            key_state: false,
+            rotation: false,
+            queue_memory: false,
+            cross_account: false,
+            name_free_after: Duration::ZERO,
+            reorder_policies: None,
+            tags_visible_after: Duration::ZERO,
+            late_list_resource_tags: false,
+            keys_visible_after: Duration::ZERO,
+        }
+    }
+}
+
 impl Default for Strictness {
     fn default() -> Self {
         Self {
