@@ -31,8 +31,6 @@ pub(crate) enum Budget {
     None,
     /// No more than this.
     AtMost(f64),
-    /// No more than this once a later step is built.
-    Later(f64),
     /// Never less than the first, and no more than the second.
     Between(f64, f64),
 }
@@ -69,8 +67,6 @@ impl Figure {
             Budget::None => "",
             Budget::AtMost(limit) if judged <= limit => "yes",
             Budget::Between(from, to) if least >= from && judged <= to => "yes",
-            Budget::Later(limit) if judged <= limit => "yes",
-            Budget::Later(_) => "not yet",
             Budget::AtMost(_) | Budget::Between(..) => "no",
         }
     }
@@ -90,7 +86,7 @@ impl Figure {
         let sorted = self.sorted();
         let budget = match self.budget {
             Budget::None => String::new(),
-            Budget::AtMost(limit) | Budget::Later(limit) => format!("≤ {}", self.show(limit)),
+            Budget::AtMost(limit) => format!("≤ {}", self.show(limit)),
             Budget::Between(from, to) => format!("{from:.0} to {}", self.show(to)),
         };
         let [least, median, most] = [sorted[0], median(&sorted), sorted[sorted.len() - 1]].map(|value| self.show(value));

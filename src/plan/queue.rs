@@ -1,5 +1,6 @@
 //! What to do next about an EncryptedQueue.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
@@ -183,7 +184,9 @@ fn usable(desired: &DesiredQueue, observed: &ObservedQueue) -> Usable {
     }
     refused.extend(observed.refused.iter().cloned());
     let hold = (!refused.is_empty()).then(|| refused_hold(&desired.access, &refused, key));
-    desired.access = without(&desired.access, &refused);
+    if !refused.is_empty() {
+        desired.access = without(&desired.access, &refused);
+    }
     Usable { desired, granted, refused: hold }
 }
 
@@ -305,7 +308,7 @@ fn plan_side(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind,
 }
 
 fn changes(desired: &DesiredQueue, observed: &ObservedQueue, which: QueueKind, found: &QueueState, key_arn: &str, granted: bool) -> Vec<QueueAction> {
-    let access = if granted { desired.access.clone() } else { only_what_is_there(desired, found, which) };
+    let access = if granted { Cow::Borrowed(&desired.access) } else { Cow::Owned(only_what_is_there(desired, found, which)) };
     let (mut wanted, policy) = (settings(desired, which, key_arn), policy_of(&access, desired, which));
     if !granted && found.attributes.get(KMS_KEY).is_some_and(|key| key != key_arn) {
         // Another key until this one admits the users. A queue without any key gets its own at once.

@@ -75,40 +75,37 @@ pub(super) enum Grantees {
 /// Effective grants by capability and statement.
 pub(super) fn group(access: &QueueAccess) -> Vec<(Capability, Grantees)> {
     let mut groups: BTreeMap<_, Grantees> = BTreeMap::new();
-    for Grant { principal, capability } in access.effective_grants() {
-        let single = match principal {
-            Principal::Role(role) => Grantees::Roles(BTreeSet::from([role])),
-            Principal::Service(ServiceSource { service, source_arn, source_account, key_condition }) => {
-                Grantees::Service { service, account: source_account, key_condition, sources: Values::from([source_arn]) }
+    let effective = access.grants.keys().filter(|grant| grant.is_effective(access.dead_letter_queue.is_some()));
+    for Grant { principal, capability } in effective {
+        // What grants must have in common to share a statement, and what of this one is its own.
+        let shared = match principal {
+            Principal::Role(_) => Grantees::Roles(BTreeSet::new()),
+            Principal::Service(ServiceSource { service, source_account, key_condition, .. }) => {
+                let (account, sources) = (source_account.clone(), Values::new());
+                Grantees::Service { service: *service, account, key_condition: *key_condition, sources }
             }
-            Principal::Organization(OrganizationRoles { id, paths, role_name }) => {
-                Grantees::Organization { id, paths, role_names: Values::from([role_name]) }
+            Principal::Organization(OrganizationRoles { id, paths, .. }) => {
+                Grantees::Organization { id: id.clone(), paths: paths.clone(), role_names: Values::new() }
             }
         };
-        match groups.entry((capability, single.shared_part())) {
-            Entry::Vacant(entry) => drop(entry.insert(single)),
-            Entry::Occupied(mut entry) => entry.get_mut().merge(single),
-        }
+        let group = match groups.entry((*capability, shared)) {
+            Entry::Vacant(entry) => {
+                let (_, shared) = entry.key().clone();
+                entry.insert(shared)
+            }
+            Entry::Occupied(entry) => entry.into_mut(),
+        };
+        group.add(principal);
     }
     groups.into_iter().map(|((capability, _), grantees)| (capability, grantees)).collect()
 }
 
 impl Grantees {
-    /// What grants must have in common to share a statement.
-    fn shared_part(&self) -> Self {
-        let mut part = self.clone();
-        match &mut part {
-            Self::Roles(roles) => roles.clear(),
-            Self::Service { sources: several, .. } | Self::Organization { role_names: several, .. } => several.clear(),
-        }
-        part
-    }
-
-    fn merge(&mut self, more: Self) {
-        match (self, more) {
-            (Self::Roles(roles), Self::Roles(more)) => roles.extend(more),
-            (Self::Service { sources, .. }, Self::Service { sources: more, .. }) => sources.extend(more),
-            (Self::Organization { role_names, .. }, Self::Organization { role_names: more, .. }) => role_names.extend(more),
+    fn add(&mut self, principal: &Principal) {
+        match (self, principal) {
+            (Self::Roles(roles), Principal::Role(role)) => drop(roles.insert(role.clone())),
+            (Self::Service { sources, .. }, Principal::Service(source)) => drop(sources.insert(source.source_arn.clone())),
+            (Self::Organization { role_names, .. }, Principal::Organization(roles)) => drop(role_names.insert(roles.role_name.clone())),
             _ => {}
         }
     }

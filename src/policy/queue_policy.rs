@@ -96,6 +96,9 @@ pub(super) const fn actions(capability: Capability, grantees: &Grantees, kind: Q
     }
 }
 
+/// Effective grants by capability and statement.
+type Groups = [(Capability, Grantees)];
+
 /// Renders the queue's policy.
 pub fn render_queue(access: &QueueAccess, place: &Place) -> Document {
     render(access, QueueKind::Source, access.queue.as_str(), place)
@@ -114,7 +117,7 @@ pub(super) fn render(access: &QueueAccess, kind: QueueKind, queue: &str, place: 
         let sid = format!("{}{}", capability_label(*capability), grantees.label());
         (!actions.is_empty()).then(|| grantees.queue_statement(sid, actions, queue, place.partition))
     });
-    let others = if access.others == Others::Deny { deny_others(access, kind, queue, place) } else { Vec::new() };
+    let others = if access.others == Others::Deny { deny_others(access, &groups, kind, queue, place) } else { Vec::new() };
     let suspended = access.suspended.then(|| deny("DenySuspended", &DATA_PLANE, queue));
     Document::new(None, std::iter::once(deny_insecure_transport(queue)).chain(allows).chain(others).chain(suspended).collect())
 }
@@ -142,11 +145,13 @@ fn except(statement: Statement, principals: Values) -> Statement {
     statement.when(operator, PRINCIPAL_ARN, principals)
 }
 
-fn deny_others(access: &QueueAccess, kind: QueueKind, queue: &str, place: &Place) -> Vec<Statement> {
+fn deny_others(access: &QueueAccess, groups: &Groups, kind: QueueKind, queue: &str, place: &Place) -> Vec<Statement> {
     use Capability::{Receive, ReceiveDeadLetters, Redrive};
-    let arns = |capabilities: &[Capability]| roles(access, capabilities).into_iter().map(String::from).collect::<Values>();
+    let arns = |capabilities: &[Capability]| roles(groups, capabilities).map(ToString::to_string).collect::<Values>();
     let (send, outside, receive, redrive) = match kind {
-        QueueKind::Source => (senders(access, place), deny_outside_organization(access, queue, place), arns(&[Receive]), Values::new()),
+        QueueKind::Source => {
+            (senders(access, groups, place), deny_outside_organization(access, groups, queue, place), arns(&[Receive]), Values::new())
+        }
         QueueKind::DeadLetter => (Values::new(), Vec::new(), arns(&[ReceiveDeadLetters, Redrive]), arns(&[Redrive])),
     };
     let mut statements = vec![deny_all_but("DenyOthersSend", &SERVICE_SEND, queue, send)];
@@ -157,10 +162,9 @@ fn deny_others(access: &QueueAccess, kind: QueueKind, queue: &str, place: &Place
 }
 
 /// Roles with one of these capabilities, as far as there is a queue for it.
-fn roles(access: &QueueAccess, capabilities: &[Capability]) -> BTreeSet<RoleArn> {
-    let groups = group(access);
-    let wanted = groups.into_iter().filter(|(capability, _)| capabilities.contains(capability));
-    wanted.flat_map(|(_, grantees)| if let Grantees::Roles(roles) = grantees { roles } else { BTreeSet::new() }).collect()
+fn roles<'a>(groups: &'a Groups, capabilities: &[Capability]) -> impl Iterator<Item = &'a RoleArn> {
+    let wanted = groups.iter().filter(|(capability, _)| capabilities.contains(capability));
+    wanted.filter_map(|(_, grantees)| if let Grantees::Roles(roles) = grantees { Some(roles) } else { None }).flatten()
 }
 
 /// Organisation and paths allowed for each role name.
@@ -175,19 +179,19 @@ fn organizations(access: &QueueAccess) -> BTreeMap<&str, BTreeSet<(&str, &BTreeS
 }
 
 /// Who may send: roles by ARN, and organisations' roles by name, wherever they are.
-fn senders(access: &QueueAccess, place: &Place) -> Values {
-    let roles = roles(access, &[Capability::Send, Capability::Redrive]).into_iter().map(String::from);
+fn senders(access: &QueueAccess, groups: &Groups, place: &Place) -> Values {
+    let roles = roles(groups, &[Capability::Send, Capability::Redrive]).map(ToString::to_string);
     roles.chain(organizations(access).into_keys().map(|name| role_pattern(place.partition, name))).collect()
 }
 
 /// A role of a declared name outside the organisation, or outside its paths, is not denied by `DenyOthersSend`, whose exception knows names only,
 /// and IAM policies of the queue's account may allow it. One statement for all names with the same organisations.
-fn deny_outside_organization(access: &QueueAccess, queue: &str, place: &Place) -> Vec<Statement> {
+fn deny_outside_organization(access: &QueueAccess, groups: &Groups, queue: &str, place: &Place) -> Vec<Statement> {
     let mut names: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
     for (name, organizations) in organizations(access) {
         names.entry(organizations).or_default().insert(name);
     }
-    let by_arn = roles(access, &[Capability::Send, Capability::Redrive]);
+    let by_arn: BTreeSet<&RoleArn> = roles(groups, &[Capability::Send, Capability::Redrive]).collect();
     let statement = |(organizations, names): (BTreeSet<(&str, &BTreeSet<String>)>, BTreeSet<&str>)| {
         let patterns: Values = names.iter().map(|name| role_pattern(place.partition, name)).collect();
         let sid = format!("DenyOutsideOrganization{}", short_hash(names.iter().copied()));
