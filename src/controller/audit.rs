@@ -10,6 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use rand::RngExt;
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 
 use super::claim::Standing;
 use super::context::{Context, account_key};
@@ -60,14 +61,20 @@ impl Auditor {
             return;
         }
         let dialect = self.dialect().await;
-        let declarations = Declarations::of(&self.snapshot(&tenants).await, &self.ctx.cluster_id);
+        let (snapshot, cluster_id) = (self.snapshot(&tenants).await, self.ctx.cluster_id.clone());
+        // A fleet takes seconds to judge, in which no edit waits for this thread.
+        let Ok(declarations) = spawn_blocking(move || Arc::new(Declarations::of(&snapshot, &cluster_id))).await else { return };
         let accounts: BTreeSet<&str> = tenants.values().map(|tenant| tenant.spec.aws.account_id.as_str()).collect();
         for account in accounts {
             let tenants: BTreeMap<&String, &Arc<Tenant>> = tenants.iter().filter(|(_, tenant)| tenant.spec.aws.account_id == account).collect();
             let regions = tenants.values().flat_map(|tenant| tenant.spec.aws.regions.iter().map(|region| account_key(tenant, Some(region))));
             let mut inventory = scan(&self.ctx.accounts, regions.collect(), Pace::GENTLE, &|_| {}).await;
-            declarations.lay_over(&mut inventory);
-            let report = AuditReport::of(&inventory, &Baseline::default(), clock::now());
+            let declarations = declarations.clone();
+            let judge = move || {
+                declarations.lay_over(&mut inventory);
+                (AuditReport::of(&inventory, &Baseline::default(), clock::now()), inventory)
+            };
+            let Ok((report, inventory)) = spawn_blocking(judge).await else { return };
             for problem in &report.problems {
                 tracing::warn!(account, region = problem.region, operation = problem.operation, error = problem.message, "the audit is incomplete");
             }

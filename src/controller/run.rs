@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
@@ -23,7 +22,7 @@ use super::context::{Absences, Checks, Context, Fresh, Stores};
 use super::events::Events;
 use super::leader::Leadership;
 use super::pod_identity::PodIdentities;
-use super::turns::{Action, take_turns};
+use super::turns::{Action, Woken, take_turns};
 use super::wake::{Ears, Triggers, Wake};
 use super::watch::Whole;
 use super::{
@@ -218,12 +217,12 @@ fn count_objects(stores: &Stores) -> ObjectCounts {
 fn control<N, K, F>(
     manner: &Manner<'_>,
     kind: Kind,
-    woken: UnboundedReceiver<N>,
+    woken: Arc<Woken<N>>,
     find: fn(&Context, &N) -> Option<Arc<K>>,
     reconcile: fn(Arc<K>, Arc<Context>) -> F,
 ) -> impl Future<Output = ()> + Send + use<N, K, F>
 where
-    N: Clone + Display + Eq + Hash + Ord + Send + 'static,
+    N: Clone + Display + Eq + Hash + Ord + Send + Sync + 'static,
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     F: Future<Output = Result<Reconciled, Failure>> + Send + 'static,
 {

@@ -1,13 +1,14 @@
 //! Whose turn it is: objects are reconciled once at a time, so many at once, when somebody wakes them and when their time has come.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Display;
 use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -27,6 +28,53 @@ impl Action {
     /// When somebody wakes it.
     pub(super) const fn await_change() -> Self {
         Self(None)
+    }
+}
+
+/// Objects that were woken, each once, in order.
+pub(super) struct Woken<N> {
+    waiting: Mutex<Waiting<N>>,
+    told: Notify,
+}
+
+struct Waiting<N> {
+    line: VecDeque<Arc<N>>,
+    known: HashSet<Arc<N>>,
+}
+
+impl<N> Default for Woken<N> {
+    fn default() -> Self {
+        Self { waiting: Mutex::new(Waiting { line: VecDeque::new(), known: HashSet::new() }), told: Notify::new() }
+    }
+}
+
+impl<N: Clone + Eq + Hash> Woken<N> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting<N>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes an object; one that waits already is woken once.
+    pub(super) fn wake(&self, name: &N) {
+        let mut waiting = self.waiting();
+        if !waiting.known.contains(name) {
+            let name = Arc::new(name.clone());
+            waiting.known.insert(name.clone());
+            waiting.line.push_back(name);
+            drop(waiting);
+            self.told.notify_one();
+        }
+    }
+
+    /// Who was woken first.
+    pub(super) fn take(&self) -> Option<N> {
+        let mut waiting = self.waiting();
+        let name = waiting.line.pop_front()?;
+        waiting.known.remove(&name);
+        if waiting.line.is_empty() {
+            // A start wakes everyone: no room is kept for the next one.
+            *waiting = Waiting { line: VecDeque::new(), known: HashSet::new() };
+        }
+        Some(Arc::unwrap_or_clone(name))
     }
 }
 
@@ -76,6 +124,16 @@ impl<N: Clone + Eq + Hash + Ord> Turns<N> {
         Some(name)
     }
 
+    /// Whose turn has come, or who was woken.
+    fn next_of(&mut self, woken: &Woken<N>, now: Instant) -> Option<N> {
+        loop {
+            if let Some(name) = self.next(now) {
+                return Some(name);
+            }
+            self.ask(woken.take()?, now);
+        }
+    }
+
     fn ended(&mut self, name: N, Action(again): Action, now: Instant) {
         let began = self.running.remove(&name).unwrap_or(now);
         if self.rest > 0 {
@@ -92,14 +150,9 @@ impl<N: Clone + Eq + Hash + Ord> Turns<N> {
 /// Reconciles whoever is woken until `stop` resolves, then lets what is under way finish. `reconcile` answers None of an object that is not there.
 ///
 /// After a pass an object rests for `rest` times as long as that took, up to a second, however often it is woken.
-pub(super) async fn take_turns<N, F>(
-    mut woken: UnboundedReceiver<N>,
-    concurrency: u16,
-    rest: u32,
-    stop: impl Future<Output = ()> + Send,
-    mut reconcile: F,
-) where
-    N: Clone + Display + Eq + Hash + Ord + Send,
+pub(super) async fn take_turns<N, F>(woken: Arc<Woken<N>>, concurrency: u16, rest: u32, stop: impl Future<Output = ()> + Send, mut reconcile: F)
+where
+    N: Clone + Display + Eq + Hash + Ord + Send + Sync,
     F: FnMut(&N) -> Option<BoxFuture<'static, Action>> + Send,
 {
     let most = if concurrency == 0 { usize::MAX } else { usize::from(concurrency) };
@@ -107,7 +160,7 @@ pub(super) async fn take_turns<N, F>(
     let mut stop = std::pin::pin!(stop);
     loop {
         while running.len() < most
-            && let Some(name) = turns.next(Instant::now())
+            && let Some(name) = turns.next_of(&woken, Instant::now())
         {
             let span = tracing::info_span!("reconciling object", "object.ref" = %name);
             match span.in_scope(|| reconcile(&name)) {
@@ -119,7 +172,7 @@ pub(super) async fn take_turns<N, F>(
         tokio::select! {
             () = &mut stop => break,
             Some((name, again)) = running.next() => turns.ended(name, again, Instant::now()),
-            Some(name) = woken.next() => turns.ask(name, Instant::now()),
+            () = woken.told.notified(), if running.len() < most => {}
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
     }
@@ -130,10 +183,8 @@ pub(super) async fn take_turns<N, F>(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures::channel::mpsc::unbounded;
     use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
@@ -172,7 +223,7 @@ mod tests {
 
     #[tokio::test]
     async fn so_many_run_at_once_again_when_their_time_comes_and_what_is_under_way_finishes() {
-        let (woken, receiver) = unbounded();
+        let woken = Arc::new(Woken::default());
         let (began, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let gate = Arc::new(Semaphore::new(0));
         let (counts, shared) = ((began.clone(), ended.clone()), gate.clone());
@@ -196,8 +247,8 @@ mod tests {
             assert_eq!(counter.load(Ordering::SeqCst), count, "no more than that");
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let turns = tokio::spawn(take_turns(receiver, 2, 0, async { drop(stopped.await) }, reconcile));
-        (0..=3).for_each(|name| woken.unbounded_send(name).unwrap());
+        let turns = tokio::spawn(take_turns(woken.clone(), 2, 0, async { drop(stopped.await) }, reconcile));
+        (0..=3).chain([3]).for_each(|name| woken.wake(&name));
         until(&began, 2).await;
         gate.add_permits(3);
         // Each of the three, and the first once more.
@@ -205,7 +256,7 @@ mod tests {
         until(&ended, 3).await;
         stop.send(()).unwrap();
         tokio::time::sleep(Duration::from_millis(30)).await;
-        woken.unbounded_send(2).unwrap();
+        woken.wake(&2);
         gate.add_permits(9);
         turns.await.unwrap();
         assert_eq!([began.load(Ordering::SeqCst), ended.load(Ordering::SeqCst)], [4, 4]);

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
@@ -13,6 +12,7 @@ use kube::runtime::reflector::{Lookup, ObjectRef};
 use super::cache::hash_of;
 use super::fingerprint::{intent, key_record, references_of};
 use super::index::{Index, Key};
+use super::turns::Woken;
 use super::watch::Listener;
 use crate::api::encrypted_queue::{Consumer, Producer};
 use crate::api::queue_key::{KeyUser, NamespacedName};
@@ -47,13 +47,14 @@ impl Key for Dependency {
     }
 }
 
-/// Receivers of the four controllers.
+/// Who was woken, by controller.
+#[derive(Clone, Default)]
 pub(super) struct Triggers {
-    pub(super) queues: UnboundedReceiver<NamespacedName>,
-    pub(super) keys: UnboundedReceiver<String>,
-    pub(super) tenants: UnboundedReceiver<String>,
-    pub(super) tiers: UnboundedReceiver<String>,
-    pub(super) approvals: UnboundedReceiver<String>,
+    pub(super) queues: Arc<Woken<NamespacedName>>,
+    pub(super) keys: Arc<Woken<String>>,
+    pub(super) tenants: Arc<Woken<String>>,
+    pub(super) tiers: Arc<Woken<String>>,
+    pub(super) approvals: Arc<Woken<String>>,
 }
 
 #[derive(Default)]
@@ -66,23 +67,18 @@ struct Known {
 
 /// Wakes objects.
 pub(super) struct Wake {
-    queues: UnboundedSender<NamespacedName>,
-    keys: UnboundedSender<String>,
-    tenants: UnboundedSender<String>,
-    tiers: UnboundedSender<String>,
-    approvals: UnboundedSender<String>,
+    queues: Arc<Woken<NamespacedName>>,
+    keys: Arc<Woken<String>>,
+    tenants: Arc<Woken<String>>,
+    tiers: Arc<Woken<String>>,
+    approvals: Arc<Woken<String>>,
     known: Mutex<Known>,
 }
 
 impl Wake {
     pub(super) fn new() -> (Arc<Self>, Triggers) {
-        let (queues, queue_triggers) = unbounded();
-        let (keys, key_triggers) = unbounded();
-        let (tenants, tenant_triggers) = unbounded();
-        let (tiers, tier_triggers) = unbounded();
-        let (approvals, approval_triggers) = unbounded();
-        let triggers =
-            Triggers { queues: queue_triggers, keys: key_triggers, tenants: tenant_triggers, tiers: tier_triggers, approvals: approval_triggers };
+        let triggers = Triggers::default();
+        let Triggers { queues, keys, tenants, tiers, approvals } = triggers.clone();
         (Arc::new(Self { queues, keys, tenants, tiers, approvals, known: Mutex::default() }), triggers)
     }
 
@@ -90,14 +86,12 @@ impl Wake {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // A closed channel means that the controllers are stopping: then nobody needs to be woken.
-
     pub(super) fn queue(&self, queue: &NamespacedName) {
-        self.queues.unbounded_send(queue.clone()).ok();
+        self.queues.wake(queue);
     }
 
     pub(super) fn key(&self, name: &str) {
-        self.keys.unbounded_send(name.to_owned()).ok();
+        self.keys.wake(&name.to_owned());
     }
 
     pub(super) fn subject(&self, subject: &Subject) {
@@ -108,15 +102,15 @@ impl Wake {
     }
 
     pub(super) fn tenant(&self, name: &str) {
-        self.tenants.unbounded_send(name.to_owned()).ok();
+        self.tenants.wake(&name.to_owned());
     }
 
     pub(super) fn tier(&self, name: &str) {
-        self.tiers.unbounded_send(name.to_owned()).ok();
+        self.tiers.wake(&name.to_owned());
     }
 
     pub(super) fn approval(&self, name: &str) {
-        self.approvals.unbounded_send(name.to_owned()).ok();
+        self.approvals.wake(&name.to_owned());
     }
 
     /// Queues that use a key, by what their status records.

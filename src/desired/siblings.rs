@@ -96,7 +96,8 @@ pub fn key_identity(object: &EncryptedQueue, tenant: &Tenant, tier: &Sensitivity
 /// it, and of one that KMS lost, the next.
 pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &SensitivityTier, keys: impl IntoIterator<Item = &'a QueueKey>) -> u32 {
     let identity = key_identity(object, tenant, tier);
-    let generation_of = |key: &QueueKey| identity.generation_of(key.metadata.name.as_deref()?);
+    let prefix = identity.name_prefix();
+    let generation_of = |key: &QueueKey| key.metadata.name.as_deref()?.strip_prefix(&prefix)?.parse().ok();
     let keys: Vec<(u32, &QueueKey)> = keys.into_iter().filter_map(|key| Some((generation_of(key)?, key))).collect();
     let newest = keys.iter().map(|(generation, _)| *generation).max().unwrap_or(1);
     // A recorded key of another identity is being left.

@@ -11,8 +11,8 @@ use crate::api::conditions::types;
 use crate::api::queue_key::{NamespacedName, QueueKeySpec};
 use crate::api::{EncryptedQueue, QueueKey, SensitivityTier, Tenant};
 use crate::desired::{
-    DesiredQueue, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, claimed_names, desired_key, desired_queue, key_generation,
-    leaves_approval, object_name, place_of, unless_taken, within_limit,
+    DesiredQueue, KeyIdentity, KeyInput, KeyUserInput, QueueInput, Refusal, ServiceAccountRole, claimed_names, desired_key, desired_queue,
+    key_generation, key_identity, leaves_approval, object_name, place_of, unless_taken, within_limit,
 };
 use crate::names::{Place, RoleArn};
 use crate::plan::objects::Rules;
@@ -89,6 +89,12 @@ impl Snapshot {
         unless_taken(desired, object, rules, others.iter().map(|(other, accepted)| (*other, accepted.as_ref())))
     }
 
+    /// Keys that may be of an identity: no fleet is looked through for one queue.
+    fn keys_of(&self, identity: &KeyIdentity) -> impl Iterator<Item = &QueueKey> {
+        let prefix = identity.name_prefix();
+        self.keys.range(prefix.clone()..).take_while(move |(name, _)| name.starts_with(&prefix)).map(|(_, key)| key)
+    }
+
     fn judge_alone(&self, object: &EncryptedQueue, cluster_id: &str, operator_role: Option<&RoleArn>) -> Result<DesiredQueue, Box<Refusal>> {
         let NamespacedName { namespace, .. } = object_name(object);
         let (tenant, tier) = (self.tenants.get(&object.spec.tenant), self.tiers.get(&object.spec.sensitivity_tier));
@@ -107,7 +113,7 @@ impl Snapshot {
             cluster_id,
             operator_role,
             within_limit: tenant.is_none_or(|tenant| within_limit(object, tenant, self.queues.values())),
-            key_generation: rules.map_or(1, |(tenant, tier)| key_generation(object, tenant, tier, self.keys.values())),
+            key_generation: rules.map_or(1, |(tenant, tier)| key_generation(object, tenant, tier, self.keys_of(&key_identity(object, tenant, tier)))),
             leaves_approval: leaves_approval(object, recorded, |tier| self.tiers.get(tier)),
             settle: SignedDuration::ZERO,
         })
