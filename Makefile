@@ -14,6 +14,7 @@ fixtures: ## Build or install, once, the servers and tools that test, demo and b
 	@tools/build-control-plane.sh >/dev/null
 	@tools/moto/setup.sh >/dev/null
 	@tools/helm.sh --path >/dev/null
+	@tools/openreports.sh --path >/dev/null
 
 .PHONY: test
 test: fixtures ## Run all tests, against a real API server and an AWS emulator, and a sample of test-crash

@@ -10,6 +10,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 
+use super::audit::Looks;
 use super::backoff::Backoff;
 use super::claim::Claims;
 use super::events::Events;
@@ -57,6 +58,7 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) backoff: Backoff,
     pub(super) checks: Checks,
+    pub(super) looks: Looks,
     pub(super) pod_identities: PodIdentities,
     pub(super) absences: Absences,
     pub(super) claims: Claims,

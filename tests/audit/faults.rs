@@ -13,13 +13,13 @@ fn names(report: &Value) -> Vec<&str> {
     report["resources"].as_array().unwrap().iter().map(|resource| resource["name"].as_str().unwrap()).collect()
 }
 
-async fn queues(aws: &Aws, names: &[&str]) {
+pub(crate) async fn queues(aws: &Aws, names: &[&str]) {
     for name in names {
         aws.sqs.create_queue().queue_name(*name).send().await.unwrap();
     }
 }
 
-fn tenant(name: &str, account: &str, role: bool) -> String {
+pub(crate) fn tenant(name: &str, account: &str, role: bool) -> String {
     let role = if role { format!(", roleArn: \"arn:aws:iam::{account}:role/operator\"") } else { String::new() };
     format!(
         "apiVersion: encryptedqueue.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  namespaces: {{names: [{name}]}}\n  \

@@ -5,6 +5,7 @@
 
 mod faults;
 mod formats;
+mod who_decrypted;
 mod world;
 mod zoo;
 

@@ -25,17 +25,22 @@ async fn told(world: &World, reason: &str) -> bool {
     events.items.iter().any(|event| of_tenant(&event))
 }
 
-/// A metric of the running operator.
-async fn metric(world: &World, series: &str) -> Option<String> {
+/// A metric of the running operator, once its log tells where.
+pub(crate) async fn metric(world: &World, series: &str) -> Option<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let log = world.operator_log();
-    let address =
-        log.lines().find_map(|line| line.split_once("address=")?.1.split_whitespace().next()).expect("the log tells the address").to_owned();
+    let address = log.lines().find_map(|line| line.split_once("address=")?.1.split_whitespace().next())?.to_owned();
     let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text.lines().find_map(|line| line.strip_prefix(&format!("encrypted_queue_{series} "))).map(str::to_owned)
+}
+
+/// The series of a check's findings.
+pub(crate) fn metric_name(check: &str, tenant: &str) -> String {
+    let severity = encrypted_queue::audit::checks::by_id(check).expect("a check").severity;
+    format!(r#"audit_findings{{tenant="{tenant}",check="{check}",severity="{severity}"}}"#)
 }
 
 #[tokio::test]

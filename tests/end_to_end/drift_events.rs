@@ -240,3 +240,51 @@ async fn a_queue_of_events_that_cannot_be_read_stops_nothing() {
     world.change_queue(NAMESPACE, "acme", json!({"spec": {"queue": {"delaySeconds": 3}}})).await;
     world.until("the edit is served", async || scene.attribute("DelaySeconds").await.as_deref() == Some("3")).await;
 }
+
+#[tokio::test]
+async fn what_nothing_declares_is_audited_within_seconds_of_an_event() {
+    let scene = scene().await;
+    let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:acme-legacy");
+    let finding = |check: &str| crate::budget::metric_name(check, "acme");
+    let count = async |check: &str| crate::budget::metric(&scene.world, &finding(check)).await;
+    assert_eq!(count("queue-sse-sqs").await, None, "no audit has been");
+
+    // The queue of events itself is nobody's either.
+    let mark = scene.world.proxy.mark();
+    let open = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]}).to_string();
+    let made =
+        scene.sqs.create_queue().queue_name("acme-legacy").attributes(Attribute::Policy, &open).attributes(Attribute::SqsManagedSseEnabled, "true");
+    let url = made.send().await.unwrap().queue_url.unwrap();
+    let key = scene.kms.create_key().send().await.unwrap().key_metadata.unwrap();
+    scene.kms.disable_key().key_id(&key.key_id).send().await.unwrap();
+    for _ in 0..5 {
+        scene.sqs.tag_queue().queue_url(&url).tags("owner", "payments").send().await.unwrap();
+    }
+    scene.forward(mark).await;
+    let started = std::time::Instant::now();
+    scene.world.until("it is found", async || count("queue-public").await.as_deref() == Some("1")).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(count("queue-sse-sqs").await.as_deref(), Some("1"));
+    assert_eq!((count("key-disabled").await.as_deref(), count("key-untagged").await.as_deref()), (Some("1"), Some("1")));
+    until_event(&scene.world, "default", "acme", "AuditFinding").await;
+    let reads = |operation: &str| {
+        let calls = scene.world.proxy.calls_since(mark).into_iter();
+        calls.filter(|call| call.access_key == "operator" && call.operation == operation && call.request.to_string().contains("acme-legacy")).count()
+    };
+    assert_eq!(
+        (reads("GetQueueAttributes"), scene.world.proxy.calls_since(mark).iter().filter(|call| call.is("ListQueues")).count()),
+        (1, 0),
+        "{arn}"
+    );
+
+    // What is mended, or gone, is told no more.
+    let mark = scene.world.proxy.mark();
+    scene.sqs.set_queue_attributes().queue_url(&url).attributes(Attribute::Policy, "").send().await.unwrap();
+    scene.forward(mark).await;
+    scene.world.until("the policy is closed", async || count("queue-public").await.is_none()).await;
+    assert_eq!(count("queue-sse-sqs").await.as_deref(), Some("1"));
+    let mark = scene.world.proxy.mark();
+    scene.sqs.delete_queue().queue_url(&url).send().await.unwrap();
+    scene.forward(mark).await;
+    scene.world.until("the queue is gone", async || count("queue-sse-sqs").await.is_none()).await;
+}

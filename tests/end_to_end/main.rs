@@ -7,6 +7,7 @@ mod approval;
 mod audit;
 mod bad_input;
 mod budget;
+mod cost;
 mod deleted;
 mod drift_events;
 mod installs;

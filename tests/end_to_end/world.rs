@@ -156,6 +156,7 @@ impl World {
             "NO_COLOR=1".into(),
             "ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW=3s".into(),
             "ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD=3s".into(),
+            "ENCRYPTED_QUEUE_AUDIT_PERIOD=10000h".into(),
             format!("RUST_LOG={}", self.log_filter),
             env!("CARGO_BIN_EXE_encrypted-queue").into(),
             "run".into(),

@@ -513,6 +513,25 @@ fn each_check_has_a_case_that_fires() {
     assert_eq!(fired, all);
 }
 
+/// A key that is looked at by itself is judged without the queues under it.
+#[test]
+fn just_the_checks_that_are_said_to_ask_for_the_queues_of_a_key_do() {
+    let of_key = |case: &Case| -> BTreeSet<&'static str> {
+        let view = View::new(&case.facts, case.now);
+        case.facts.keys.iter().flat_map(|key| judge_key(key, &view)).map(|(check, _)| check.id).collect()
+    };
+    let mut asking = BTreeSet::new();
+    for (_, change, _) in QUEUE_CASES.iter().chain(KEY_CASES).chain(DECLARED_CASES) {
+        let alone = case(|facts| {
+            change(facts);
+            facts.queues.clear();
+            facts.all_queues = false;
+        });
+        asking.extend(of_key(&case(change)).symmetric_difference(&of_key(&alone)).copied());
+    }
+    assert_eq!(asking, BTreeSet::from(ASK_FOR_USERS));
+}
+
 #[test]
 fn every_check_is_told_well() {
     let mut ids = BTreeSet::new();
