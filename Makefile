@@ -102,6 +102,10 @@ lint: ## Check format and lints; warnings fail
 lint-chart: ## Check the Helm chart: lint, wrong values, kube-score, and a real API server
 	tools/lint-chart.sh
 
+.PHONY: dashboard
+dashboard: fixtures ## Ask a real Prometheus, over the demo, every query of the Grafana dashboard (builds it once, five minutes), and draw the answers
+	tools/dashboard.sh
+
 .PHONY: lint-aws
 lint-aws: ## Check what is for AWS: cfn-lint, tflint, checkov, cfn-guard (builds them once, ten minutes)
 	tools/lint-aws.sh

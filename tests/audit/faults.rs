@@ -112,6 +112,9 @@ async fn thousands_of_queues_are_read_in_pages_with_a_call_each() {
     assert_eq!((by_operation["GetQueueAttributes"], by_operation["ListQueues"]), (QUEUES, 2));
     assert!(calls.len() < QUEUES + 40, "{by_operation:?}");
     assert!(calls.iter().all(|call| !call.is("SendMessage") && !call.is("ReceiveMessage")));
+    let page = aws.audit(&["--offline", "-o", "html", "--fail-on", "none"]).await.output;
+    assert!(page.matches("<details class=\"card resource\"").count() >= QUEUES && page.len() < QUEUES * 2000, "{} bytes", page.len());
+    crate::formats::keep("many.html", &page);
 }
 
 #[tokio::test]
