@@ -20,3 +20,6 @@ mod rights;
 mod shared_key;
 mod slow_check;
 mod world;
+#[path = "../audit/zoo.rs"]
+mod zoo;
+mod zoo_adopted;

@@ -12,9 +12,12 @@ use super::classify::Request;
 /// Most events of a page, whatever is asked for.
 const PAGE: usize = 50;
 
-/// Records by account and Region, each with its time in seconds.
+/// Account and Region.
+type Place = (String, String);
+
+/// Records by place, each with its time in seconds.
 #[derive(Default)]
-pub(super) struct TrailHistory(Mutex<BTreeMap<(String, String), Vec<(i64, Value)>>>);
+pub(super) struct TrailHistory(Mutex<BTreeMap<Place, Vec<(i64, Value)>>>);
 
 impl TrailHistory {
     pub fn add(&self, account: &str, region: &str, second: i64, record: Value) {
