@@ -55,7 +55,8 @@ fn reviewed(mut object: Value) -> Value {
 
 #[tokio::test]
 async fn the_zoo_is_adopted_without_a_loss() {
-    let mut world = World::new().await;
+    // The judge of all writes knows nothing of queues that were made past the proxy.
+    let mut world = World::new().await.without_witness();
     platform(&world).await;
     let role = |name: &str| format!("arn:aws:iam::{ACCOUNT}:role/{name}");
     world.create_roles(&[&role("zoo-app"), &role("zoo-newcomer")]).await;
