@@ -14,6 +14,7 @@ fixtures: ## Build or install, once, the servers and tools that test, demo and b
 	@tools/build-control-plane.sh >/dev/null
 	@tools/moto/setup.sh >/dev/null
 	@tools/helm.sh --path >/dev/null
+	@tools/openreports.sh --path >/dev/null
 
 .PHONY: test
 test: fixtures ## Run all tests, against a real API server and an AWS emulator, and a sample of test-crash
@@ -102,6 +103,10 @@ lint: ## Check format and lints; warnings fail
 .PHONY: lint-chart
 lint-chart: ## Check the Helm chart: lint, wrong values, kube-score, and a real API server
 	tools/lint-chart.sh
+
+.PHONY: dashboard
+dashboard: fixtures ## Ask a real Prometheus, over the demo, every query of the Grafana dashboard (builds it once, five minutes), and draw the answers
+	tools/dashboard.sh
 
 .PHONY: lint-aws
 lint-aws: ## Check what is for AWS: cfn-lint, tflint, checkov, cfn-guard (builds them once, ten minutes)

@@ -7,6 +7,8 @@ source tools/common.sh
 
 operator_role=arn:aws:iam::123456789012:role/encrypted-queue-operator
 check_period=5s
+# Further arguments of the operator, for a closer look.
+read -ra more <<<"${OPERATOR_ARGUMENTS:-}"
 started=$SECONDS
 
 need cargo
@@ -119,7 +121,7 @@ step "Operator: compares every object with AWS every $check_period"
 encrypted-queue crds | kubectl apply --server-side -f - >/dev/null
 kubectl wait --for=condition=Established crd --all >/dev/null
 start operator env AWS_ACCESS_KEY_ID=operator NO_COLOR=1 encrypted-queue run \
-    --operator-role-arn "$operator_role" --check-period "$check_period" --http-address 127.0.0.1:0
+    --operator-role-arn "$operator_role" --check-period "$check_period" --http-address 127.0.0.1:0 "${more[@]}"
 echo "IAM roles that the examples name: $("$python" tools/demo/aws.py roles examples --also "$operator_role") of the emulator"
 
 step "kubectl apply -f examples/: two tenants in two AWS accounts, three tiers, four queues"

@@ -287,6 +287,16 @@ impl Maker<'_> {
         let of_tenant = self.known.tenants.get(tenant).map(|tenant| tenant.spec.tags.clone()).unwrap_or_default();
         let mut tags = self.found.queue.tags.clone();
         tags.retain(|key, _| !key.starts_with("aws:") && !key.starts_with(TAG_PREFIX) && !of_tenant.contains_key(key));
+        // Rules of AWS that older tags were not held to, and that the schema has.
+        let odd: Vec<String> = tags.iter().filter(|(key, value)| !is_tag(key, value)).map(|(key, _)| key.clone()).collect();
+        for key in odd {
+            tags.remove(&key);
+            self.remark(
+                RemarkKind::Note,
+                "spec.tags",
+                format!("{key:?} is left out, as no declaration can have its characters; it stays on the queue"),
+            );
+        }
         let beyond: Vec<String> = tags.keys().skip(40).cloned().collect();
         for key in beyond {
             tags.remove(&key);
@@ -314,4 +324,12 @@ fn producer(principal: &Principal) -> Producer {
             Producer { organization: Some(organization), ..Producer::default() }
         }
     }
+}
+
+/// Whether a declaration can have a tag: letters, digits, spaces and `_.:/=+@-`, within AWS's lengths.
+fn is_tag(key: &str, value: &str) -> bool {
+    let fits = |text: &str, longest: usize| {
+        text.chars().count() <= longest && text.chars().all(|character| character.is_alphanumeric() || " _.:/=+@-".contains(character))
+    };
+    !key.is_empty() && fits(key, 128) && fits(value, 256)
 }

@@ -140,6 +140,10 @@ pub fn by_id(id: &str) -> Option<&'static Check> {
     all().find(|check| check.id == id)
 }
 
+/// The checks of keys that ask for the queues under them: of a key that is looked at by itself, they cannot tell.
+pub const ASK_FOR_USERS: [&str; 7] =
+    ["key-access-not-in-queue-policy", "key-delegates-to-iam", "key-full-access", "key-grants", "key-material-imported", "key-shared", "key-unused"];
+
 /// One line if it is so.
 fn when(holds: bool, text: impl FnOnce() -> String) -> Vec<String> {
     if holds { vec![text()] } else { Vec::new() }

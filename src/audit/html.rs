@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use super::checks::Severity;
 use super::report::{AuditReport, CheckReport, FindingReport, ResourceKind, ResourceReport, SeverityCounts};
 use super::text::{counted, per_cent, told};
+use crate::preview::turns_writing;
 
 const STYLE: &str = include_str!("html/report.css");
 const SCRIPT: &str = include_str!("html/report.js");
@@ -24,8 +25,7 @@ impl fmt::Display for Escaped<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => f.write_char('\u{fffd}')?,
-                other if other.is_control() => f.write_char('\u{fffd}')?,
+                other if other.is_control() || turns_writing(other) => f.write_char('\u{fffd}')?,
                 other => f.write_char(other)?,
             }
         }
@@ -271,4 +271,54 @@ fn checks(page: &mut String, report: &AuditReport) -> fmt::Result {
     }
     page.push_str("</section>\n");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit::baseline::Baseline;
+    use crate::audit::inventory::{Encryption, Inventory, PlaceFacts, PolicyFacts, QueueFacts};
+    use crate::audit::{audit_sarif, audit_text};
+    use crate::names::{Partition, Place};
+
+    const ODD: &str = "<b onclick=\"x\">&'</b>\u{202e}\u{1b}[31m\n=cmd|' /C calc'!A0 søk";
+
+    /// A policy and tags of somebody who means ill.
+    fn odd() -> AuditReport {
+        let place = Place { partition: Partition::Aws, account: "123456789012".to_owned(), region: "eu-west-1".to_owned() };
+        let statement = json!({"Sid": ODD, "Effect": "Allow", "Principal": {"AWS": [ODD, "*"]}, "Action": [ODD, "sqs:*"], "Resource": "*"});
+        let queue = QueueFacts {
+            arn: place.queue_arn("odd"),
+            attributes: [("KmsMasterKeyId".to_owned(), ODD.to_owned())].into(),
+            tags: Some([(ODD.to_owned(), ODD.to_owned()), ("encryptedqueue.dev/tenant".to_owned(), ODD.to_owned())].into()),
+            policy: PolicyFacts::of(Some(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string())),
+            encryption: Encryption::Missing,
+            tenant: Some(ODD.to_owned()),
+            declared: None,
+        };
+        let facts = PlaceFacts { place, queues: vec![queue], keys: Vec::new(), all_queues: true, all_keys: true, declarations: true };
+        let inventory = Inventory { places: vec![facts], problems: Vec::new() };
+        AuditReport::of(&inventory, &Baseline::default(), Timestamp::from_second(1_800_000_000).unwrap())
+    }
+
+    #[test]
+    fn odd_characters_stand_for_themselves_in_every_format() {
+        let report = odd();
+        assert!(report.open().len() >= 4, "{report:?}");
+        let page = audit_html(&report);
+        assert!(!page.contains("<b ") && page.contains("&lt;b onclick=&quot;x&quot;&gt;&amp;&#39;") && page.contains("søk"));
+        let unsafe_in_text = |character: char| (character.is_control() && character != '\n') || character == '\u{202e}';
+        assert!(!page.contains(unsafe_in_text));
+        let table = audit_text(&report, None);
+        assert!(!table.contains(unsafe_in_text), "{table:?}");
+        let rows = table.lines().take_while(|line| !line.is_empty()).count();
+        assert_eq!(rows, report.open().len() + 1, "a line each: {table}");
+        let sarif = audit_sarif(&report).to_string();
+        assert!(serde_json::from_str::<serde_json::Value>(&sarif).is_ok() && !sarif.contains(char::is_control));
+    }
 }

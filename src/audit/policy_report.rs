@@ -15,6 +15,8 @@ const LONGEST_MESSAGE: usize = 1000;
 /// Annotation: how many results were left out.
 const LEFT_OUT: &str = "encryptedqueue.dev/results-left-out";
 const API: &str = "encryptedqueue.dev/v1alpha1";
+/// Label `app.kubernetes.io/managed-by` of the objects.
+pub const MANAGED_BY: &str = SOURCE;
 const SOURCE: &str = "encrypted-queue-operator";
 
 /// A kind that readers know, by group, version, kind and plural. The first that the cluster serves is written.
@@ -42,8 +44,10 @@ pub struct Subject {
     pub name: String,
     /// Tenants: the report ends with the last of them. One is its scope.
     pub owners: Vec<Owner>,
-    /// Queues and keys.
+    /// Queues and keys of which something was found.
     pub resources: Vec<ResourceReport>,
+    /// How many others there are.
+    pub clean: usize,
     /// What could not be read.
     pub problems: usize,
 }
@@ -78,6 +82,7 @@ pub fn render(dialect: Dialect, subject: &Subject, previous: Option<&Value>, now
         *(if finding.severity == Severity::Info { &mut warn } else { &mut fail }) += 1;
     }
     let failing: BTreeSet<&str> = open.iter().map(|(resource, _)| resource.arn.as_str()).collect();
+    let pass = subject.resources.len() - failing.len() + subject.clean;
     let left_out = open.len().saturating_sub(MAXIMUM_RESULTS);
     let results: Vec<Value> = open.into_iter().take(MAXIMUM_RESULTS).map(|(resource, finding)| result(resource, finding, &seen, now)).collect();
     let owners: Vec<Value> =
@@ -91,13 +96,45 @@ pub fn render(dialect: Dialect, subject: &Subject, previous: Option<&Value>, now
             "annotations": {LEFT_OUT: left_out.to_string()},
             "ownerReferences": owners,
         },
-        "summary": {"pass": subject.resources.len() - failing.len(), "fail": fail, "warn": warn, "error": subject.problems, "skip": 0},
+        "summary": {"pass": pass, "fail": fail, "warn": warn, "error": subject.problems, "skip": 0},
         "results": results,
     });
     if let ([_], [scope]) = (subject.owners.as_slice(), object["metadata"]["ownerReferences"].as_array().map_or(&[][..], Vec::as_slice)) {
         object["scope"] = scope.clone();
     }
     object
+}
+
+/// What a report that was rendered tells: its resources, how many have no findings, and how many problems there were. None: not everything found is in it.
+pub fn read_back(report: &Value) -> Option<(Vec<ResourceReport>, usize, usize)> {
+    if report["metadata"]["annotations"][LEFT_OUT] != "0" {
+        return None;
+    }
+    let mut resources = BTreeMap::<String, ResourceReport>::new();
+    for result in report["results"].as_array().into_iter().flatten() {
+        // A check that there is no more is told no more.
+        let Some(check) = result["policy"].as_str().and_then(checks::by_id) else { continue };
+        let text = |field: &str| result["properties"][field].as_str().map(str::to_owned);
+        let arn = text("arn")?;
+        let (name, details) = result["message"].as_str()?.split_once(&format!(": {} ", check.title))?;
+        let finding = FindingReport { check: check.id, severity: check.severity, details: vec![details.to_owned()], accepted: None };
+        let resource = resources.entry(arn.clone()).or_insert_with(|| ResourceReport {
+            kind: if arn.contains(":sqs:") { ResourceKind::Queue } else { ResourceKind::Key },
+            name: name.to_owned(),
+            account: text("account").unwrap_or_default(),
+            region: text("region").unwrap_or_default(),
+            tenant: text("tenant"),
+            sensitivity_tier: text("sensitivityTier"),
+            object: text("object"),
+            key: None,
+            compliant: false,
+            findings: Vec::new(),
+            arn,
+        });
+        resource.findings.push(finding);
+    }
+    let count = |field: &str| usize::try_from(report["summary"][field].as_u64().unwrap_or_default()).unwrap_or_default();
+    Some((resources.into_values().collect(), count("pass"), count("error")))
 }
 
 /// Whether the cluster's object says the same already.
@@ -179,6 +216,7 @@ mod tests {
             name: "encrypted-queue-tenant-acme".to_owned(),
             owners: vec![Owner { name: "acme".to_owned(), uid: "u".to_owned() }],
             resources: resources.to_vec(),
+            clean: 0,
             problems: 0,
         };
         render(DIALECTS[0], &subject, previous, Timestamp::from_second(second).unwrap())
@@ -202,10 +240,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_reads_back_as_the_same_report() {
+        let written = rendered(&[resource(1, &[Severity::High, Severity::High]), resource(2, &[Severity::High]), resource(3, &[])], None, 100);
+        let (resources, clean, problems) = read_back(&written).unwrap();
+        assert_eq!((resources.len(), clean, problems, resources[0].name.as_str()), (2, 1, 0, "q1"));
+        let owners = vec![Owner { name: "acme".to_owned(), uid: "u".to_owned() }];
+        let subject = Subject { name: "encrypted-queue-tenant-acme".to_owned(), owners, resources, clean, problems };
+        let again = render(DIALECTS[1], &subject, Some(&written), Timestamp::from_second(200).unwrap());
+        // The severity is the check's.
+        let critical = |text: String| text.replace("\"high\"", "\"critical\"");
+        assert_eq!(critical(again["results"].to_string()), critical(written["results"].to_string()));
+        assert_eq!(again["summary"], written["summary"]);
+        assert!(read_back(&json!({"results": []})).is_none(), "not written here");
+    }
+
+    #[test]
     fn an_object_is_bounded_and_the_worst_come_first() {
         let many: Vec<_> =
             (0..MAXIMUM_RESULTS + 7).map(|index| resource(index, &[if index == 300 { Severity::Critical } else { Severity::Low }])).collect();
         let object = rendered(&many, None, 1);
+        assert!(read_back(&object).is_none(), "not all of it is there");
         let results = object["results"].as_array().unwrap();
         assert_eq!((results.len(), results[0]["severity"].as_str()), (MAXIMUM_RESULTS, Some("critical")));
         assert_eq!(object["metadata"]["annotations"][LEFT_OUT], "7");

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use rand::RngExt;
 
 use super::inventory::{Encryption, Inventory, KeyFacts, LastUse, PlaceFacts, PolicyFacts, Problem, QueueFacts};
-use crate::aws::{AccountKey, Accounts, Alias, AwsError, Clients, KeyLastUsed, Kind};
+use crate::aws::{AccountKey, Accounts, Alias, AwsError, Clients, KeyLastUsed, patiently};
 use crate::names::{Place, QueueArn, queue_name_of};
 use crate::plan::state::{Attributes, KeyLifecycle, Tags};
 
@@ -91,7 +90,7 @@ async fn scan_place(
     (PlaceFacts { place: at, queues: Vec::new(), keys: Vec::new(), all_queues: false, all_keys: false, declarations: false }, problems)
 }
 
-fn problem(place: &Place, resource: Option<&str>, error: &AwsError) -> Problem {
+pub(super) fn problem(place: &Place, resource: Option<&str>, error: &AwsError) -> Problem {
     Problem {
         account: place.account.clone(),
         region: place.region.clone(),
@@ -101,21 +100,21 @@ fn problem(place: &Place, resource: Option<&str>, error: &AwsError) -> Problem {
     }
 }
 
-struct Scanner<'a> {
-    clients: Arc<Clients>,
-    place: Place,
-    pace: Pace,
-    progress: &'a (dyn Fn(Progress<'_>) + Sync),
-    problems: Mutex<Vec<Problem>>,
+pub(super) struct Scanner<'a> {
+    pub(super) clients: Arc<Clients>,
+    pub(super) place: Place,
+    pub(super) pace: Pace,
+    pub(super) progress: &'a (dyn Fn(Progress<'_>) + Sync),
+    pub(super) problems: Mutex<Vec<Problem>>,
 }
 
 /// The keys of a place by what queues call them.
 #[derive(Default)]
-struct KeyNames {
+pub(super) struct KeyNames {
     /// None: they could not be listed.
-    aliases: Option<BTreeMap<String, Option<String>>>,
+    pub(super) aliases: Option<BTreeMap<String, Option<String>>>,
     /// None: they could not be listed.
-    ids: Option<BTreeSet<String>>,
+    pub(super) ids: Option<BTreeSet<String>>,
 }
 
 impl KeyNames {
@@ -135,7 +134,7 @@ impl KeyNames {
 }
 
 /// The alias that a name is, ARN or not.
-fn alias_in(named: &str) -> Option<&str> {
+pub(super) fn alias_in(named: &str) -> Option<&str> {
     let at = if named.starts_with("alias/") { 0 } else { named.find(":alias/")? + 1 };
     named.get(at..)
 }
@@ -177,7 +176,7 @@ impl Scanner<'_> {
     }
 
     /// A queue but for its tags; none: it was deleted since it was listed, or may not be looked at.
-    async fn queue(&self, url: String, read: Arc<AtomicUsize>, all: usize) -> Option<(String, QueueArn, Attributes)> {
+    pub(super) async fn queue(&self, url: String, read: Arc<AtomicUsize>, all: usize) -> Option<(String, QueueArn, Attributes)> {
         let name = queue_name_of(&url);
         let attributes = self.noted(Some(name), self.patient(|| self.clients.read_queue_attributes(&url)).await);
         self.told("queues", &read, all).await;
@@ -187,7 +186,7 @@ impl Scanner<'_> {
     }
 
     /// The same with its tags: those that are known, else as it says itself where it is to be asked.
-    async fn with_tags(&self, url: String, arn: QueueArn, attributes: Attributes, known: Option<Tags>, ask: bool) -> QueueFacts {
+    pub(super) async fn with_tags(&self, url: String, arn: QueueArn, attributes: Attributes, known: Option<Tags>, ask: bool) -> QueueFacts {
         let tags = match known {
             Some(tags) => Some(tags),
             None if ask => self.noted(Some(arn.name()), self.patient(|| self.clients.tags_of_queue(&url)).await).map(Option::unwrap_or_default),
@@ -227,7 +226,7 @@ impl Scanner<'_> {
     }
 
     /// A customer's key; none: AWS manages it, it is gone, or it may not be looked at.
-    async fn key(&self, id: &str, names: &KeyNames, is_used: bool, tags: &BTreeMap<String, Tags>) -> Option<KeyFacts> {
+    pub(super) async fn key(&self, id: &str, names: &KeyNames, is_used: bool, tags: &BTreeMap<String, Tags>) -> Option<KeyFacts> {
         let clients = &self.clients;
         let described = self.noted(Some(id), self.patient(|| clients.describe_fully(id)).await)??;
         if !described.is_customers {
@@ -271,7 +270,7 @@ impl Scanner<'_> {
     }
 
     /// Tells what each queue's key is.
-    async fn resolve(&self, facts: &mut PlaceFacts, names: &KeyNames) {
+    pub(super) async fn resolve(&self, facts: &mut PlaceFacts, names: &KeyNames) {
         let known: BTreeMap<String, String> = facts.keys.iter().map(|key| (key.id.clone(), key.arn.clone())).collect();
         let mut foreign = BTreeMap::<String, Option<KeyLifecycle>>::new();
         for queue in &mut facts.queues {
@@ -291,7 +290,7 @@ impl Scanner<'_> {
     }
 
     /// What was read, or none and a note of what was not.
-    fn noted<T>(&self, resource: Option<&str>, result: Result<T, AwsError>) -> Option<T> {
+    pub(super) fn noted<T>(&self, resource: Option<&str>, result: Result<T, AwsError>) -> Option<T> {
         result.map_err(|error| self.problems.lock().unwrap_or_else(PoisonError::into_inner).push(problem(&self.place, resource, &error))).ok()
     }
 
@@ -303,19 +302,8 @@ impl Scanner<'_> {
         }
     }
 
-    /// Asks again, each time later, while AWS says that it was asked too often; once more where it did not answer.
-    async fn patient<T, F: Future<Output = Result<T, AwsError>>>(&self, call: impl Fn() -> F) -> Result<T, AwsError> {
-        let (mut wait, mut attempt) = (Duration::from_millis(250), 1);
-        loop {
-            match call().await {
-                Err(error) if error.kind == Kind::Throttled && attempt < self.pace.attempts => {}
-                Err(error) if error.kind == Kind::Unavailable && attempt < 2 => {}
-                answered => return answered,
-            }
-            let share = rand::rng().random_range(0.5..1.0);
-            tokio::time::sleep(wait.mul_f64(share)).await;
-            (wait, attempt) = (wait * 2, attempt + 1);
-        }
+    pub(super) async fn patient<T, F: Future<Output = Result<T, AwsError>>>(&self, call: impl Fn() -> F) -> Result<T, AwsError> {
+        patiently(self.pace.attempts, call).await
     }
 }
 

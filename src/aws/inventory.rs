@@ -1,6 +1,6 @@
 //! Reads of whole accounts: in pages and sweeps where AWS has them, one resource at a time where not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_kms::types;
 use aws_sdk_resourcegroupstagging::types::ResourceTagMapping;
@@ -80,6 +80,11 @@ impl Clients {
     /// A key's tags, if it exists: `kms:ListResourceTags`.
     pub async fn read_key_tags(&self, id: &str) -> Result<Option<Tags>, AwsError> {
         found(self.key_tags(id).await)
+    }
+
+    /// A key's aliases, if it exists: `kms:ListAliases`.
+    pub async fn read_key_aliases(&self, id: &str) -> Result<Option<BTreeSet<String>>, AwsError> {
+        found(self.key_aliases(id).await)
     }
 
     /// What KMS knows of a key's use; none where it does not tell: `kms:GetKeyLastUsage`.

@@ -9,9 +9,12 @@ use jiff::Timestamp;
 use super::accounts::{AccountKey, Accounts};
 use super::calls::LimitsDoNotHeal;
 use super::error::AwsError;
+use super::patience::patiently;
 use crate::cost::{Messages, Traffic};
 
 const OPERATION: &str = "cloudwatch:GetMetricData";
+/// Others may use up the rate.
+const ATTEMPTS: u32 = 7;
 /// Length of the spans that are asked for.
 const SPAN_SECONDS: i32 = 3600;
 /// What one call may ask for (CloudWatch API reference, GetMetricData).
@@ -47,9 +50,11 @@ impl MessageCounts {
             let queries: Vec<_> =
                 queues.iter().enumerate().flat_map(|(index, queue)| (0..METRICS.len()).map(move |metric| query(index, metric, queue))).collect();
             let call = self.0.get_metric_data().start_time(DateTime::from_secs(start)).end_time(DateTime::from_secs(end));
-            let mut pages = call.set_metric_data_queries(Some(queries)).into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
+            let call = call.set_metric_data_queries(Some(queries));
+            let mut token = None;
+            loop {
+                let ask = || async { call.clone().set_next_token(token.clone()).send().await.map_err(|error| AwsError::from_sdk(OPERATION, &error)) };
+                let page = patiently(ATTEMPTS, ask).await?;
                 for result in page.metric_data_results() {
                     let Some((queue, metric)) = result.id().and_then(|id| named(id, queues)) else { continue };
                     let Some(known) = traffic.get_mut(queue) else { continue };
@@ -59,6 +64,10 @@ impl MessageCounts {
                             *count(span, metric) += whole(*value);
                         }
                     }
+                }
+                token = page.next_token.filter(|token| !token.is_empty());
+                if token.is_none() {
+                    break;
                 }
             }
         }

@@ -9,8 +9,11 @@ use jiff::Timestamp;
 use super::accounts::{AccountKey, Accounts};
 use super::calls::LimitsDoNotHeal;
 use super::error::AwsError;
+use super::patience::patiently;
 
 const OPERATION: &str = "cloudtrail:LookupEvents";
+/// Others may use up the rate.
+const ATTEMPTS: u32 = 7;
 /// AWS takes two calls a second, whoever makes them.
 const BETWEEN_PAGES: Duration = Duration::from_millis(600);
 
@@ -35,14 +38,16 @@ impl Trail {
         let attribute = attribute.map_err(|_| AwsError::incomplete(OPERATION, "attribute"))?;
         let call = self.0.lookup_events().lookup_attributes(attribute).max_results(50);
         let call = call.start_time(DateTime::from_secs(from.as_second())).end_time(DateTime::from_secs(until.as_second()));
-        let mut pages = call.into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
-            if !page.events().iter().filter_map(|event| event.cloud_trail_event()).all(&mut each) {
+        let mut token = None;
+        loop {
+            let ask = || async { call.clone().set_next_token(token.clone()).send().await.map_err(|error| AwsError::from_sdk(OPERATION, &error)) };
+            let page = patiently(ATTEMPTS, ask).await?;
+            let goes_on = page.events().iter().filter_map(|event| event.cloud_trail_event()).all(&mut each);
+            token = page.next_token.filter(|token| goes_on && !token.is_empty());
+            if token.is_none() {
                 return Ok(());
             }
             tokio::time::sleep(BETWEEN_PAGES).await;
         }
-        Ok(())
     }
 }

@@ -31,6 +31,9 @@ pub struct Arguments {
     /// How often every object is compared with AWS
     #[arg(long, env = "ENCRYPTED_QUEUE_CHECK_PERIOD", default_value = "1h", value_parser = parse_duration)]
     check_period: Duration,
+    /// How often every queue and key of the tenants' accounts, declared or not, is audited; what events tell of (--drift-queue-url) is within seconds
+    #[arg(long, env = "ENCRYPTED_QUEUE_AUDIT_PERIOD", default_value = "24h", value_parser = parse_duration)]
+    audit_period: Duration,
     /// URL of the SQS queue into which EventBridge puts CloudTrail's events, so that drift is undone within seconds [default: none, the check of every
     /// period finds it]
     #[arg(long, env = "ENCRYPTED_QUEUE_DRIFT_QUEUE_URL", value_parser = parse_queue_url)]
@@ -177,6 +180,7 @@ async fn operate(arguments: &Arguments) -> Result<(), Error> {
         identity: format!("{namespace}/{}", arguments.lease_name),
         concurrency: arguments.concurrency,
         check_period: arguments.check_period,
+        audit_period: arguments.audit_period,
         drift_queue: arguments.drift_queue_url.as_deref().map(|url| accounts.drift_queue(url, arguments.drift_region.as_deref())),
         eks_cluster_name: arguments.eks_cluster_name.clone(),
         search_window: SearchWindow(SignedDuration::try_from(arguments.key_search_window).unwrap_or(SignedDuration::MAX)),

@@ -116,12 +116,14 @@ fn version(object: &impl ResourceExt) -> u64 {
 
 impl<K: Kept> Objects<K> {
     /// Keeps an object unless a newer one is known.
+    fn put_newer(&mut self, object: &K) {
+        if self.entries.get(cached_name(object).as_str()).is_none_or(|known| known.version <= version(object)) {
+            self.put(object);
+        }
+    }
+
     fn put(&mut self, object: &K) {
         let (name, version, seen) = (cached_name(object), version(object), self.list);
-        if let Some(known) = self.entries.get_mut(name.as_str()).filter(|known| known.version > version) {
-            known.seen = seen;
-            return;
-        }
         let facts = object.facts(&mut self.names);
         let packed = if K::WHOLE { self.bases.pack(object, K::family(&facts)) } else { None };
         self.remove(&name);
@@ -195,7 +197,7 @@ impl<K: Kept> Cache<K> {
     pub(super) fn note(&self, written: &K) {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         if objects.entries.contains_key(cached_name(written).as_str()) {
-            objects.put(written);
+            objects.put_newer(written);
         }
     }
 }
@@ -213,7 +215,9 @@ impl<K: Kept> Holder<K> for CacheWriter<K> {
                 let mut objects = self.write();
                 objects.list = objects.list.wrapping_add(1);
             }
-            Event::InitApply(object) | Event::Apply(object) => self.write().put(object),
+            // What a list says counts, even if it is older: a cluster that was restored from a backup counts its versions anew.
+            Event::InitApply(object) => self.write().put(object),
+            Event::Apply(object) => self.write().put_newer(object),
             Event::Delete(object) => self.write().remove(&cached_name(object)),
             Event::InitDone => {
                 let mut objects = self.write();

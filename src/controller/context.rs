@@ -10,6 +10,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 
+use super::audit::Looks;
 use super::backoff::Backoff;
 use super::cache::Cache;
 use super::claim::Claims;
@@ -58,6 +59,7 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) backoff: Backoff,
     pub(super) checks: Checks,
+    pub(super) looks: Looks,
     pub(super) pod_identities: PodIdentities,
     pub(super) absences: Absences,
     pub(super) claims: Claims,
@@ -176,10 +178,10 @@ const ABSENCE_KEPT: Duration = Duration::from_mins(1);
 
 /// Objects whose queues were looked for and not found, by UID.
 #[derive(Default)]
-pub(super) struct Absences(Mutex<Looks>);
+pub(super) struct Absences(Mutex<Searches>);
 
 #[derive(Default)]
-struct Looks {
+struct Searches {
     by_uid: HashMap<String, Instant>,
     /// When those were last taken out that are too old.
     swept: Option<Instant>,
@@ -188,15 +190,15 @@ struct Looks {
 impl Absences {
     /// Notes how the last look ended.
     pub(super) fn note(&self, uid: String, absent: bool) {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if looks.swept.is_none_or(|at| clock::since(at) >= ABSENCE_KEPT) {
-            looks.by_uid.retain(|_, at| clock::since(*at) < ABSENCE_KEPT);
-            looks.by_uid.shrink_to_fit();
-            looks.swept = Some(Instant::now());
+        let mut searches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if searches.swept.is_none_or(|at| clock::since(at) >= ABSENCE_KEPT) {
+            searches.by_uid.retain(|_, at| clock::since(*at) < ABSENCE_KEPT);
+            searches.by_uid.shrink_to_fit();
+            searches.swept = Some(Instant::now());
         }
-        let known = looks.by_uid.remove(&uid).filter(|at| absent && clock::since(*at) < ABSENCE_KEPT);
+        let known = searches.by_uid.remove(&uid).filter(|at| absent && clock::since(*at) < ABSENCE_KEPT);
         if absent {
-            looks.by_uid.insert(uid, known.unwrap_or_else(Instant::now));
+            searches.by_uid.insert(uid, known.unwrap_or_else(Instant::now));
         }
     }
 

@@ -49,7 +49,7 @@ struct SlowCheck {
 /// Runs until dropped.
 pub(super) async fn slow_check(ctx: Arc<Context>, period: Duration) {
     let check = Arc::new(SlowCheck { ctx, period, aliases: Mutex::default() });
-    let mut from = check.position(clock::now());
+    let mut from = position(clock::now(), period);
     loop {
         let objects = check.objects();
         let batch = 1.0 / f64::from((u32::try_from(objects.len()).unwrap_or(u32::MAX) / TOGETHER).clamp(LEAST_BATCHES, 100_000));
@@ -66,13 +66,18 @@ pub(super) async fn slow_check(ctx: Arc<Context>, period: Duration) {
     }
 }
 
+/// Time in periods.
+pub(super) fn position(now: Timestamp, period: Duration) -> f64 {
+    Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default().div_duration_f64(period)
+}
+
 /// Where in its period an object is checked, from 0 to 1.
-fn phase(moment: u32) -> f64 {
+pub(super) fn phase(moment: u32) -> f64 {
     f64::from(moment) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// The objects whose moment comes in this stretch of time, in order, and when that is.
-fn due<T>(objects: Vec<(f64, T)>, from: f64, until: f64) -> Vec<(f64, T)> {
+pub(super) fn due<T>(objects: Vec<(f64, T)>, from: f64, until: f64) -> Vec<(f64, T)> {
     let moment = |phase: f64| {
         let this = from.floor() + phase;
         if this < from { this + 1.0 } else { this }
@@ -83,13 +88,8 @@ fn due<T>(objects: Vec<(f64, T)>, from: f64, until: f64) -> Vec<(f64, T)> {
 }
 
 impl SlowCheck {
-    /// Time in periods.
-    fn position(&self, now: Timestamp) -> f64 {
-        Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default().div_duration_f64(self.period)
-    }
-
     async fn sleep_until(&self, moment: f64) {
-        let rest = moment - self.position(clock::now());
+        let rest = moment - position(clock::now(), self.period);
         if rest > 0.0 {
             tokio::time::sleep(clock::real(self.period.mul_f64(rest))).await;
         }
@@ -148,7 +148,7 @@ impl SlowCheck {
 
     async fn read_place(&self, place: &AccountKey, arns: &[String]) -> Result<Known, AwsError> {
         let clients = self.ctx.accounts.clients(place).await?;
-        let now = self.position(clock::now());
+        let now = position(clock::now(), self.period);
         let kept =
             self.aliases.lock().unwrap_or_else(PoisonError::into_inner).get(place).filter(|(at, _)| now - at < 1.0).map(|(_, known)| known.clone());
         let aliases = if let Some(aliases) = kept {

@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 
 use super::claim::Standing;
 use super::context::{Compared, Context};
+use crate::api::Tenant;
 use crate::api::queue_key::NamespacedName;
+use crate::audit::look::Target;
 use crate::aws::{DriftQueue, Received};
 use crate::desired::place_of;
 use crate::drift::{Change, Debounce, Denied, Subject, Told, read};
@@ -112,14 +114,38 @@ impl Consumer {
 
     fn changed(&self, change: &Change) -> (EventOutcome, Vec<Compared>) {
         if change.request_id.as_deref().is_some_and(|id| self.ctx.accounts.own_requests().contains(id)) {
+            self.audit(change, false);
             return (EventOutcome::Own, Vec::new());
         }
         let objects: Vec<Compared> = change.subjects.iter().flat_map(|subject| self.objects(subject)).collect();
+        self.audit(change, objects.is_empty());
         if objects.is_empty() {
             return (EventOutcome::Unrelated, objects);
         }
         tracing::info!(what = change.what, by = change.by, ?objects, "somebody changed something in AWS");
         (EventOutcome::Change, objects)
+    }
+
+    /// Has the audit look at what was changed: at what nothing declares, and otherwise only if it would tell of something that may be mended now.
+    /// What is declared is compared and put right.
+    fn audit(&self, change: &Change, undeclared: bool) {
+        let tenants = self.ctx.stores.tenants.state();
+        for subject in &change.subjects {
+            let (account, region, target) = match subject {
+                Subject::Queue { account, region, name } => (account, region, Target::Queue(name.clone())),
+                Subject::Key(id) => (&change.account, &change.region, Target::Key(id.clone())),
+                // With it comes its key.
+                Subject::Alias { .. } => continue,
+            };
+            let ours = |tenant: &&Arc<Tenant>| {
+                let aws = &tenant.spec.aws;
+                aws.account_id == *account && aws.regions.contains(region) && self.ctx.claims.standing(tenant) == Standing::Ours
+            };
+            let Some(tenant) = tenants.iter().find(ours) else { continue };
+            if undeclared || self.ctx.looks.has_findings(&target.arn(&place_of(tenant, Some(region)))) {
+                self.ctx.looks.request(account, region, target);
+            }
+        }
     }
 
     /// Objects of this install that a subject belongs to.

@@ -47,6 +47,8 @@ pub struct ControllerSettings {
     pub concurrency: u16,
     /// How often each object is compared with AWS.
     pub check_period: Duration,
+    /// How often each account is audited.
+    pub audit_period: Duration,
     /// The queue of events, if there is one.
     pub drift_queue: Option<DriftQueue>,
     /// The EKS cluster whose Pod Identity associations are looked up.
@@ -93,6 +95,7 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
         wake,
         backoff: backoff::Backoff::default(),
         checks: Checks::default(),
+        looks: audit::Looks::default(),
         absences: Absences::default(),
         claims: Claims::new(settings.identity.clone(), settings.tenant_selector, settings.lease_duration),
         count_writes: tenant::CountWrites::default(),
@@ -125,7 +128,7 @@ pub async fn run(parts: Parts, settings: ControllerSettings, synced: impl FnOnce
     let line = ctx.clone();
     tasks.spawn(async move { line.accounts.quotas().call(|subject| line.wake.subject(subject)).await });
     tasks.spawn(late_keys::sweep(ctx.clone(), settings.check_period));
-    tasks.spawn(audit::audit(ctx.clone(), metrics.clone(), settings.check_period));
+    tasks.spawn(audit::audit(ctx.clone(), metrics.clone(), settings.audit_period));
     let manner = Manner { ctx: &ctx, metrics: &metrics, concurrency: settings.concurrency, shut_down: &shut_down };
     let controllers = start_controllers(&manner, triggers);
     tokio::select! {

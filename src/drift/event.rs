@@ -60,6 +60,10 @@ pub enum Subject {
 /// Somebody changed something.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
+    /// Account.
+    pub account: String,
+    /// Region.
+    pub region: String,
     /// What: of a moved alias also the key that it points at now.
     pub subjects: Vec<Subject>,
     /// The call (`kms:PutKeyPolicy`), or what AWS KMS says that it did.
@@ -143,7 +147,7 @@ pub fn read(body: &str) -> Result<Told, Malformed> {
         let named = detail.get("key-id").and_then(Value::as_str).map(str::to_owned);
         let id = named.or_else(|| resources.iter().find_map(|arn| key_of(arn))).ok_or_else(|| lacking("detail.key-id"))?;
         let subjects = vec![Subject::Key(key_of(&id).unwrap_or(id))];
-        return Ok(Told::Change(Change { subjects, what: detail_type, by: "AWS KMS".to_owned(), request_id: None }));
+        return Ok(Told::Change(Change { account, region, subjects, what: detail_type, by: "AWS KMS".to_owned(), request_id: None }));
     }
     if detail_type != BY_CLOUD_TRAIL {
         return Ok(Told::Nothing);
@@ -157,6 +161,7 @@ pub fn read(body: &str) -> Result<Told, Malformed> {
     }
 }
 
+#[derive(Clone)]
 struct Where {
     account: String,
     region: String,
@@ -179,9 +184,10 @@ impl Record {
         of_role().or_else(of_other).unwrap_or("an unnamed principal").to_owned()
     }
 
-    fn change(&self, service: &str, subjects: Vec<Subject>) -> Told {
+    fn change(&self, place: Where, service: &str, subjects: Vec<Subject>) -> Told {
+        let Where { account, region } = place;
         let what = format!("{service}:{}", self.event_name);
-        Told::Change(Change { subjects, what, by: self.by(), request_id: self.request_id.clone() })
+        Told::Change(Change { account, region, subjects, what, by: self.by(), request_id: self.request_id.clone() })
     }
 
     fn of_queue(&self, place: Where) -> Result<Told, Malformed> {
@@ -196,7 +202,8 @@ impl Record {
         });
         let of_name = || Some((self.parameter("queueName")?.to_owned(), place.account.clone()));
         let (name, account) = of_url.or_else(of_name).ok_or_else(|| lacking("detail.requestParameters.queueUrl"))?;
-        Ok(self.change("sqs", vec![Subject::Queue { account, region: place.region, name }]))
+        let subject = Subject::Queue { account, region: place.region.clone(), name };
+        Ok(self.change(place, "sqs", vec![subject]))
     }
 
     fn of_key(&self, place: Where) -> Result<Told, Malformed> {
@@ -207,10 +214,11 @@ impl Record {
         if !KEY_CHANGES.contains(&self.event_name.as_str()) {
             return Ok(Told::Nothing);
         }
-        let alias = self.parameter("aliasName").map(|name| Subject::Alias { account: place.account, region: place.region, name: name.to_owned() });
+        let Where { account, region } = place.clone();
+        let alias = self.parameter("aliasName").map(|name| Subject::Alias { account, region, name: name.to_owned() });
         let subjects: Vec<Subject> = self.key().map(Subject::Key).into_iter().chain(alias).collect();
         // Tags of another kind of resource are of no interest; everything else is about a key.
-        if subjects.is_empty() { Err(lacking("detail.resources[].ARN")) } else { Ok(self.change("kms", subjects)) }
+        if subjects.is_empty() { Err(lacking("detail.resources[].ARN")) } else { Ok(self.change(place, "kms", subjects)) }
     }
 
     fn denied(&self, key: String) -> Told {

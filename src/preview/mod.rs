@@ -18,5 +18,5 @@ mod text;
 
 pub use report::{ActionReport, ApprovalReport, Change, ObjectReport, PlanReport, SCHEMA_VERSION, Summary, System, WaitReport};
 pub use run::{Preview, PreviewInput, Question};
-pub(crate) use text::one_line;
 pub use text::plan_text;
+pub(crate) use text::{one_line, turns_writing};

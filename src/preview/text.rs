@@ -14,9 +14,14 @@ pub fn plan_text(report: &PlanReport) -> String {
     lines.iter().map(|line| one_line(line) + "\n").collect()
 }
 
-/// Without control characters, which names and policies might bring to a terminal.
+/// Without control characters, and those that turn the direction of writing, which names, tags and policies might bring to a terminal.
 pub(crate) fn one_line(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    text.replace(|character: char| character.is_control() || turns_writing(character), "\u{fffd}")
+}
+
+/// Whether a character turns the direction of the text after it: what stands there is not what is seen.
+pub(crate) fn turns_writing(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn section(object: &ObjectReport) -> Vec<String> {

@@ -135,6 +135,10 @@ impl FigureMetrics {
         locked(&self.findings).insert(tenant.to_owned(), findings);
     }
 
+    pub(super) fn forget_findings(&self, tenant: &str) {
+        locked(&self.findings).remove(tenant);
+    }
+
     pub(super) fn record_orphans(&self, place: String, count: u64) {
         locked(&self.orphans).insert(place, count);
     }

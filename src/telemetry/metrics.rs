@@ -186,6 +186,11 @@ impl Metrics {
         self.0.figures.record_findings(tenant, findings);
     }
 
+    /// Forgets what the audits of a tenant found: there is none of that name any more.
+    pub fn forget_findings(&self, tenant: &str) {
+        self.0.figures.forget_findings(tenant);
+    }
+
     /// Notes how many keys of an account and Region nothing records.
     pub fn record_orphans(&self, place: impl Into<String>, count: u64) {
         self.0.figures.record_orphans(place.into(), count);

@@ -24,7 +24,7 @@ const PURE: &[&str] = &[
 ];
 
 /// What reads for such a module, in its folder.
-const READING: &[&str] = &["src/audit/scan.rs"];
+const READING: &[&str] = &["src/audit/scan.rs", "src/audit/look.rs"];
 
 /// What reaches the world outside, or tells the time.
 const IMPURE: &str = r"(?x)

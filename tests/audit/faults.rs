@@ -13,13 +13,13 @@ fn names(report: &Value) -> Vec<&str> {
     report["resources"].as_array().unwrap().iter().map(|resource| resource["name"].as_str().unwrap()).collect()
 }
 
-async fn queues(aws: &Aws, names: &[&str]) {
+pub(crate) async fn queues(aws: &Aws, names: &[&str]) {
     for name in names {
         aws.sqs.create_queue().queue_name(*name).send().await.unwrap();
     }
 }
 
-fn tenant(name: &str, account: &str, role: bool) -> String {
+pub(crate) fn tenant(name: &str, account: &str, role: bool) -> String {
     let role = if role { format!(", roleArn: \"arn:aws:iam::{account}:role/operator\"") } else { String::new() };
     format!(
         "apiVersion: encryptedqueue.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  namespaces: {{names: [{name}]}}\n  \
@@ -112,6 +112,9 @@ async fn thousands_of_queues_are_read_in_pages_with_a_call_each() {
     assert_eq!((by_operation["GetQueueAttributes"], by_operation["ListQueues"]), (QUEUES, 2));
     assert!(calls.len() < QUEUES + 40, "{by_operation:?}");
     assert!(calls.iter().all(|call| !call.is("SendMessage") && !call.is("ReceiveMessage")));
+    let page = aws.audit(&["--offline", "-o", "html", "--fail-on", "none"]).await.output;
+    assert!(page.matches("<details class=\"card resource\"").count() >= QUEUES && page.len() < QUEUES * 2000, "{} bytes", page.len());
+    crate::formats::keep("many.html", &page);
 }
 
 #[tokio::test]

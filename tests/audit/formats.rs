@@ -88,7 +88,7 @@ async fn page(aws: &Aws, report: &Value) {
 }
 
 /// Leaves a copy for whoever wants to look at it.
-fn keep(name: &str, text: &str) {
+pub(crate) fn keep(name: &str, text: &str) {
     if let Some(folder) = std::env::var_os("AUDIT_OUTPUT") {
         std::fs::write(PathBuf::from(folder).join(name), text).unwrap();
     }

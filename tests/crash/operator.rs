@@ -116,6 +116,7 @@ impl Operator {
             of("ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD", "30s"),
             // Nothing but what happens should be looked at.
             of("ENCRYPTED_QUEUE_CHECK_PERIOD", "100h"),
+            of("ENCRYPTED_QUEUE_AUDIT_PERIOD", "100000h"),
             of("ENCRYPTED_QUEUE_AWS_TIMEOUT", time_out),
             of("RUST_LOG", "info,encrypted_queue=debug"),
         ];

@@ -5,6 +5,8 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::bad_input::{namespace, tenant};
+use crate::budget::{metric, metric_name};
 use crate::life::{apply_examples, platform};
 use crate::world::{ACCOUNT, OPERATOR, World};
 
@@ -70,7 +72,7 @@ async fn what_the_operator_makes_is_compliant_and_the_rest_is_told() {
     let mut world = World::new().await;
     world.apply_object(&definition()).await;
     platform(&world).await;
-    world.start_operator(&["--check-period", "6s"]);
+    world.start_operator(&["--audit-period", "6s"]);
     apply_examples(&world, &["queue-orders", "queue-notifications", "queue-emails"]).await;
     for name in ["orders", "notifications", "emails"] {
         world.until_ready("acme-prod", name).await;
@@ -108,4 +110,66 @@ async fn what_the_operator_makes_is_compliant_and_the_rest_is_told() {
 
     sqs.delete_queue().queue_url(legacy).send().await.unwrap();
     world.until("what is mended is told no more", async || results(&world).await.is_some_and(|(_, results)| results.is_empty())).await;
+}
+
+/// The definition as OpenReports has it.
+fn openreports() -> Value {
+    let path = test_support::openreports_definition().expect("tools/openreports.sh");
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn open_reports(world: &World) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("openreports.io", "v1alpha1", "ClusterReport");
+    Api::all_with(world.client.clone(), &ApiResource::from_gvk_with_plural(&kind, "clusterreports"))
+}
+
+async fn legacy(world: &World, names: &[&str]) {
+    let sqs = world.sqs(ACCOUNT, "eu-west-1").await;
+    for name in names {
+        let managed = aws_sdk_sqs::types::QueueAttributeName::SqsManagedSseEnabled;
+        sqs.create_queue().queue_name(*name).attributes(managed, "true").send().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_restart_remembers_and_what_is_known_of_a_tenant_goes_with_it() {
+    let mut world = World::new().await;
+    namespace(&world, "team", json!({})).await;
+    legacy(&world, &["acme-legacy", "other-legacy"]).await;
+    world.start_operator(&["--leader-election", "false", "--audit-period", "4s"]);
+    world.apply_object(&tenant("acme", &json!({}))).await;
+    world.apply_object(&tenant("globex", &json!({}))).await;
+    // Without a definition, nothing but metrics and Events; what is missing is said.
+    world.until("the metric tells of it", async || metric(&world, &metric_name("queue-sse-sqs", "acme")).await.as_deref() == Some("1")).await;
+    let missing = "install the CustomResourceDefinition clusterpolicyreports.wgpolicyk8s.io (v1alpha2) or clusterreports.openreports.io (v1alpha1)";
+    assert_eq!(world.operator_log().matches(missing).count(), 1);
+
+    world.apply_object(&openreports()).await;
+    let reports = open_reports(&world);
+    let report = async |name: &str| reports.get_opt(name).await.ok().flatten();
+    world.until("the reports are written", async || report("encrypted-queue-account-123456789012").await.is_some()).await;
+    let written = report("encrypted-queue-tenant-acme").await.unwrap();
+    let of_acme: Vec<&str> = written.data["results"].as_array().unwrap().iter().map(|result| result["policy"].as_str().unwrap()).collect();
+    assert!(of_acme.contains(&"queue-sse-sqs") && of_acme.contains(&"queue-undeclared"), "{of_acme:?}");
+    assert_eq!(
+        (written.data["scope"]["name"].as_str(), written.data["results"][0]["source"].as_str()),
+        (Some("acme"), Some("encrypted-queue-operator"))
+    );
+
+    // Another process goes on from the reports: it neither reads AWS for them nor tells of anything as new.
+    world.stop_operator();
+    let told = world.events("default", "acme").await.len();
+    let mark = world.proxy.mark();
+    world.start_operator(&["--leader-election", "false", "--audit-period", "1000h"]);
+    world.until("the metric is back", async || metric(&world, &metric_name("queue-sse-sqs", "acme")).await.as_deref() == Some("1")).await;
+    assert!(world.proxy.calls_since(mark).iter().all(|call| call.operation != "ListQueues"));
+    assert_eq!(world.events("default", "acme").await.len(), told);
+
+    // Nothing collects garbage here: the operator itself deletes it.
+    world.tenants().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
+    world.until("the report is gone", async || report("encrypted-queue-tenant-acme").await.is_none()).await;
+    world.until("so is the metric", async || metric(&world, &metric_name("queue-sse-sqs", "acme")).await.is_none()).await;
+    assert!(report("encrypted-queue-tenant-globex").await.is_some() && report("encrypted-queue-account-123456789012").await.is_some());
+    world.tenants().delete("globex", &kube::api::DeleteParams::default()).await.unwrap();
+    world.until("with the last tenant the account's goes", async || report("encrypted-queue-account-123456789012").await.is_none()).await;
 }

@@ -2,6 +2,7 @@
 
 use kube::api::ListParams;
 use serde_json::json;
+use test_support::proxy::{Effect, Matcher, Rule};
 
 use crate::life::{apply_examples, platform};
 use crate::world::World;
@@ -25,17 +26,22 @@ async fn told(world: &World, reason: &str) -> bool {
     events.items.iter().any(|event| of_tenant(&event))
 }
 
-/// A metric of the running operator.
-async fn metric(world: &World, series: &str) -> Option<String> {
+/// A metric of the running operator, once its log tells where.
+pub(crate) async fn metric(world: &World, series: &str) -> Option<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let log = world.operator_log();
-    let address =
-        log.lines().find_map(|line| line.split_once("address=")?.1.split_whitespace().next()).expect("the log tells the address").to_owned();
+    let address = log.lines().find_map(|line| line.split_once("address=")?.1.split_whitespace().next())?.to_owned();
     let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text.lines().find_map(|line| line.strip_prefix(&format!("encrypted_queue_{series} "))).map(str::to_owned)
+}
+
+/// The series of a check's findings.
+pub(crate) fn metric_name(check: &str, tenant: &str) -> String {
+    let severity = encrypted_queue::audit::checks::by_id(check).expect("a check").severity;
+    format!(r#"audit_findings{{tenant="{tenant}",check="{check}",severity="{severity}"}}"#)
 }
 
 #[tokio::test]
@@ -78,7 +84,7 @@ async fn passing_the_budget_is_told_and_so_is_coming_back() {
     world.until("an Event tells that", async || told(&world, "WithinBudget").await).await;
 }
 
-/// The command says what status says; the emulator does not speak CloudWatch's protocol, and of an account that does not answer it says so.
+/// The command says what status says, and of an account that does not answer that it does not.
 async fn costs_as_it_says(world: &World, estimate: &str) {
     let report = async |arguments: &[&str], exit: i32| {
         let (status, said, problems) = crate::adoption::command(world, &[&["cost", "-o", "json"], arguments].concat()).await;
@@ -89,6 +95,7 @@ async fn costs_as_it_says(world: &World, estimate: &str) {
     let sum: f64 = declared["queues"][0]["usd"].as_str().unwrap().parse().unwrap();
     assert_eq!(format!("{sum:.2}"), estimate, "{declared:#}");
     assert_eq!(declared["tenants"][0]["budgetUsd"], "1.00");
+    world.proxy.inject(Rule::once(Matcher::operation("GetMetricData"), Effect::error("AccessDenied", "not you")).times(0));
     let partly = report(&[], 3).await;
     assert_eq!((&partly["queues"], &partly["total"]), (&declared["queues"], &declared["total"]));
     let notes = partly["notes"].to_string();

@@ -141,9 +141,9 @@ async fn what_somebody_changes_is_put_right_when_an_event_tells() {
     let objects: BTreeSet<_> =
         world.proxy.calls_since(mark).into_iter().filter(|call| call.access_key == "operator").map(|call| call.name()).collect();
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    // Those of others are looked at once more, at most twice an object.
+    // Those of others are looked at once more, at most twice an object; and the audit looks once at the queue of events, which nothing declares.
     let reads = scene.reads(mark);
-    assert!(reads > 0 && reads <= 2 * 12, "{reads} reads: {objects:?}");
+    assert!(reads > 0 && reads <= 2 * 12 + 6, "{reads} reads: {objects:?}");
 
     let mark = world.proxy.mark();
     for call in world.proxy.calls_since(Mark::default()).into_iter().filter(|call| call.access_key == "operator") {
@@ -239,4 +239,52 @@ async fn a_queue_of_events_that_cannot_be_read_stops_nothing() {
     world.until("it is told", async || world.operator_log().contains("cannot receive events")).await;
     world.change_queue(NAMESPACE, "acme", json!({"spec": {"queue": {"delaySeconds": 3}}})).await;
     world.until("the edit is served", async || scene.attribute("DelaySeconds").await.as_deref() == Some("3")).await;
+}
+
+#[tokio::test]
+async fn what_nothing_declares_is_audited_within_seconds_of_an_event() {
+    let scene = scene().await;
+    let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:acme-legacy");
+    let finding = |check: &str| crate::budget::metric_name(check, "acme");
+    let count = async |check: &str| crate::budget::metric(&scene.world, &finding(check)).await;
+    assert_eq!(count("queue-sse-sqs").await, None, "no audit has been");
+
+    // The queue of events itself is nobody's either.
+    let mark = scene.world.proxy.mark();
+    let open = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}]}).to_string();
+    let made =
+        scene.sqs.create_queue().queue_name("acme-legacy").attributes(Attribute::Policy, &open).attributes(Attribute::SqsManagedSseEnabled, "true");
+    let url = made.send().await.unwrap().queue_url.unwrap();
+    let key = scene.kms.create_key().send().await.unwrap().key_metadata.unwrap();
+    scene.kms.disable_key().key_id(&key.key_id).send().await.unwrap();
+    for _ in 0..5 {
+        scene.sqs.tag_queue().queue_url(&url).tags("owner", "payments").send().await.unwrap();
+    }
+    scene.forward(mark).await;
+    let started = std::time::Instant::now();
+    scene.world.until("it is found", async || count("queue-public").await.as_deref() == Some("1")).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(count("queue-sse-sqs").await.as_deref(), Some("1"));
+    assert_eq!((count("key-disabled").await.as_deref(), count("key-untagged").await.as_deref()), (Some("1"), Some("1")));
+    until_event(&scene.world, "default", "acme", "AuditFinding").await;
+    let reads = |operation: &str| {
+        let calls = scene.world.proxy.calls_since(mark).into_iter();
+        calls.filter(|call| call.access_key == "operator" && call.operation == operation && call.request.to_string().contains("acme-legacy")).count()
+    };
+    assert_eq!(
+        (reads("GetQueueAttributes"), scene.world.proxy.calls_since(mark).iter().filter(|call| call.is("ListQueues")).count()),
+        (1, 0),
+        "{arn}"
+    );
+
+    // What is mended, or gone, is told no more.
+    let mark = scene.world.proxy.mark();
+    scene.sqs.set_queue_attributes().queue_url(&url).attributes(Attribute::Policy, "").send().await.unwrap();
+    scene.forward(mark).await;
+    scene.world.until("the policy is closed", async || count("queue-public").await.is_none()).await;
+    assert_eq!(count("queue-sse-sqs").await.as_deref(), Some("1"));
+    let mark = scene.world.proxy.mark();
+    scene.sqs.delete_queue().queue_url(&url).send().await.unwrap();
+    scene.forward(mark).await;
+    scene.world.until("the queue is gone", async || count("queue-sse-sqs").await.is_none()).await;
 }

@@ -7,6 +7,7 @@ mod approval;
 mod audit;
 mod bad_input;
 mod budget;
+mod cost;
 mod deleted;
 mod drift_events;
 mod installs;
@@ -19,3 +20,6 @@ mod rights;
 mod shared_key;
 mod slow_check;
 mod world;
+#[path = "../audit/zoo.rs"]
+mod zoo;
+mod zoo_adopted;

@@ -35,6 +35,15 @@ const LOG_FILTER: &str = "info,encrypted_queue=debug";
 /// How long anything may take to become true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where the zoo lives.
+pub(crate) const REGION: &str = "eu-west-1";
+
+/// Clients of the emulator itself, which takes what AWS, and the proxy, would refuse.
+pub(crate) struct Aws {
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) kms: aws_sdk_kms::Client,
+}
+
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) proxy: Proxy,
@@ -156,6 +165,7 @@ impl World {
             "NO_COLOR=1".into(),
             "ENCRYPTED_QUEUE_KEY_SEARCH_WINDOW=3s".into(),
             "ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD=3s".into(),
+            "ENCRYPTED_QUEUE_AUDIT_PERIOD=10000h".into(),
             format!("RUST_LOG={}", self.log_filter),
             env!("CARGO_BIN_EXE_encrypted-queue").into(),
             "run".into(),
@@ -308,6 +318,13 @@ impl World {
         let answer = aws_sdk_sts::Client::new(&own).assume_role().role_arn(role).role_session_name("test").send().await.expect("assumed");
         let credentials = answer.credentials().expect("credentials").clone();
         self.sdk(&credentials.access_key_id, &credentials.secret_access_key, Some(credentials.session_token.clone()), region)
+    }
+
+    /// Past the proxy.
+    pub(crate) fn emulator(&self) -> Aws {
+        let own = self.sdk("someone", "secret", None, REGION);
+        let config = own.into_builder().endpoint_url(self.moto.as_ref().expect("moto").endpoint()).build();
+        Aws { sqs: aws_sdk_sqs::Client::new(&config), kms: aws_sdk_kms::Client::new(&config) }
     }
 
     fn sdk(&self, id: &str, secret: &str, token: Option<String>, region: &str) -> SdkConfig {

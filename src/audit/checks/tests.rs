@@ -506,11 +506,39 @@ fn each_case_has_exactly_its_findings() {
 }
 
 #[test]
-fn each_check_has_a_case_that_fires() {
-    let fired: BTreeSet<&str> =
-        QUEUE_CASES.iter().chain(KEY_CASES).chain(DECLARED_CASES).flat_map(|(_, _, expected)| expected.iter().copied()).collect();
+fn each_check_has_a_case_that_fires_and_one_that_does_not() {
+    let (mut fired, mut silent) = (BTreeSet::new(), BTreeSet::new());
+    for (_, change, expected) in QUEUE_CASES.iter().chain(KEY_CASES).chain(DECLARED_CASES) {
+        fired.extend(expected.iter().copied());
+        let facts = case(change).facts;
+        // Silent counts only where there is something that the check could find fault with.
+        let judged = |check: &&Check| {
+            let present = if matches!(check.subject, Subject::Queue(_)) { !facts.queues.is_empty() } else { !facts.keys.is_empty() };
+            present && (facts.declarations || !check.needs_declarations) && !expected.contains(&check.id)
+        };
+        silent.extend(all().filter(judged).map(|check| check.id));
+    }
     let all: BTreeSet<&str> = all().map(|check| check.id).collect();
-    assert_eq!(fired, all);
+    assert_eq!((&fired, &silent), (&all, &all));
+}
+
+/// A key that is looked at by itself is judged without the queues under it.
+#[test]
+fn just_the_checks_that_are_said_to_ask_for_the_queues_of_a_key_do() {
+    let of_key = |case: &Case| -> BTreeSet<&'static str> {
+        let view = View::new(&case.facts, case.now);
+        case.facts.keys.iter().flat_map(|key| judge_key(key, &view)).map(|(check, _)| check.id).collect()
+    };
+    let mut asking = BTreeSet::new();
+    for (_, change, _) in QUEUE_CASES.iter().chain(KEY_CASES).chain(DECLARED_CASES) {
+        let alone = case(|facts| {
+            change(facts);
+            facts.queues.clear();
+            facts.all_queues = false;
+        });
+        asking.extend(of_key(&case(change)).symmetric_difference(&of_key(&alone)).copied());
+    }
+    assert_eq!(asking, BTreeSet::from(ASK_FOR_USERS));
 }
 
 #[test]

@@ -69,6 +69,19 @@ fn what_went_while_nobody_watched_is_told() {
 }
 
 #[test]
+fn a_cluster_that_was_restored_is_followed() {
+    let (cache, mut writer) = cache::<EncryptedQueue>();
+    let version = || cache.get("acme-prod/a").and_then(|queue| queue.resource_version());
+    writer.hold(&Event::Apply(queue("a", 900)));
+    writer.hold(&Event::Init);
+    writer.hold(&Event::InitApply(queue("a", 20)));
+    writer.hold(&Event::InitDone);
+    assert_eq!(version().as_deref(), Some("20"));
+    writer.hold(&Event::Apply(queue("a", 21)));
+    assert_eq!(version().as_deref(), Some("21"));
+}
+
+#[test]
 fn of_a_config_map_it_is_known_what_it_says() {
     let map = |data: serde_json::Value| -> ConfigMap {
         let labels = json!({crate::api::labels::OWNED_BY: "uid"});

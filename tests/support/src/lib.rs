@@ -97,6 +97,11 @@ impl Error {
     }
 }
 
+/// The file that defines OpenReports' kind ClusterReport.
+pub fn openreports_definition() -> Result<PathBuf, Error> {
+    ask_script("tools/openreports.sh", "--path")
+}
+
 /// What a script of `tools/` answers when asked where it puts things. The script alone knows the cache, the versions and `KUBEBUILDER_ASSETS`.
 fn ask_script(script: &'static str, question: &str) -> Result<PathBuf, Error> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(script);

@@ -8,6 +8,7 @@
 //! [`Strictness`], durations in milliseconds) and `clear`; `DELETE /_proxy/inject` disarms.
 
 mod answer;
+mod cbor;
 mod classify;
 mod control;
 mod eks;
@@ -16,6 +17,7 @@ mod ledger;
 mod quota;
 mod server;
 mod strict;
+mod trail_history;
 mod upstream;
 
 use std::io;
@@ -88,6 +90,7 @@ impl Proxy {
             quotas: Quotas::default(),
             strict: Strict::default(),
             eks: eks::Eks::default(),
+            trail_history: trail_history::TrailHistory::default(),
             delay_micros: AtomicU64::new(0),
             started: Instant::now(),
         });
@@ -240,6 +243,11 @@ impl Proxy {
     /// Ends a Pod Identity association.
     pub fn dissociate(&self, cluster: &str, namespace: &str, account: &str) {
         self.shared.eks.dissociate(cluster, namespace, account);
+    }
+
+    /// Has CloudTrail's event history hold a record, of this second since 1970.
+    pub fn add_trail_record(&self, account: &str, region: &str, second: i64, record: serde_json::Value) {
+        self.shared.trail_history.add(account, region, second, record);
     }
 
     /// Deletes an IAM principal: stored policies show its unique id, also when it is made again.

@@ -10,6 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use serde_json::Value;
 
 use super::answer::Answer;
+use super::cbor;
 use super::classify::Request;
 use super::control;
 use super::eks::Eks;
@@ -17,6 +18,7 @@ use super::inject::{Effect, Injector, Matcher, Moment, Trigger, Way};
 use super::ledger::{Call, Ledger, Outcome};
 use super::quota::Quotas;
 use super::strict::Strict;
+use super::trail_history::TrailHistory;
 use super::upstream::Upstream;
 
 /// What all connections share.
@@ -27,6 +29,7 @@ pub(super) struct Shared {
     pub quotas: Quotas,
     pub strict: Strict,
     pub eks: Eks,
+    pub trail_history: TrailHistory,
     pub delay_micros: AtomicU64,
     pub started: Instant,
 }
@@ -45,11 +48,14 @@ pub(super) async fn answer(shared: Arc<Shared>, request: hyper::Request<Incoming
     if let Some(command) = path.strip_prefix("/_proxy/") {
         return Ok(response(control::answer(&shared, &head.method, command, &body)));
     }
-    let request = Request::parse(head.method, path, head.headers, body);
+    let translated = cbor::as_json(&path, &head.headers, &body);
+    let in_cbor = translated.is_some();
+    let (path, headers, body) = translated.unwrap_or((path, head.headers, body));
+    let request = Request::parse(head.method, path, headers, body);
     // A task of its own: a caller that dies while its call is under way does not undo it.
     let end = tokio::spawn(handle(shared, request)).await.map_err(io::Error::other)?;
     match end {
-        End::Answer(answer) => Ok(response(answer)),
+        End::Answer(answer) => Ok(response(if in_cbor { cbor::answer(answer) } else { answer })),
         End::Dropped => Err(io::Error::other("connection dropped on purpose")),
         End::Silence => std::future::pending().await,
     }
@@ -117,7 +123,7 @@ impl Journey<'_> {
             self.outcome = Outcome::Refused;
             return End::Answer(refusal);
         }
-        if let Some(answer) = shared.eks.answer(request) {
+        if let Some(answer) = shared.eks.answer(request).or_else(|| shared.trail_history.answer(request)) {
             self.outcome = if answer.status.is_success() { Outcome::Forwarded } else { Outcome::Refused };
             return self.meet(request, met, Moment::AfterEffect).await.unwrap_or(End::Answer(answer));
         }
