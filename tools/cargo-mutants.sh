@@ -6,10 +6,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 core=target/mutants/core
-modules=(api desired names outcome plan policy)
-# Of the tests' modules all but these: one reads the whole of src/, the other tries the tests themselves.
-left_out='purity|mutants'
-dependencies=' hex jiff k8s-openapi kube schemars serde serde_json sha2 thiserror '
+# Outcomes estimate costs, which tells its tables as the others do.
+modules=(api cost desired explain names outcome plan policy preview)
+# Of the tests' modules all but these: one reads the whole of src/, one tries the tests themselves, the others are about what is outside these modules.
+left_out='purity|mutants|adopted|least_privilege'
+dependencies=' comfy-table hex jiff k8s-openapi kube schemars serde serde_json sha2 thiserror '
 test_dependencies=' iam-rs proptest regex similar test-support '
 
 # put FILE: what is read becomes the crate's file, unless it is that already: what did not change is not compiled again.
@@ -97,13 +98,16 @@ assemble() {
     while read -r file; do
         put "$file" <"$file"
     done < <(
-        find src -name '*.rs' | grep -E "^src/($(IFS='|' && echo "${modules[*]}"))(/|\.rs)"
+        find src -name '*.rs' -o -path 'src/cost/*.json' | grep -E "^src/($(IFS='|' && echo "${modules[*]}"))(/|\.rs)" |
+            grep -vE '^src/(cost|explain|preview)/tests'
         find tests/pure tests/golden/policies tests/proof tests/support/src/judge/{condition,evaluator}.rs tests/golden/*.rs -type f
     )
     # Gone here, gone there.
     find $core/src $core/tests -type f | sed "s,^$core/,," | grep -vxE 'src/lib.rs|tests/(policies|pure).rs|tests/support/(Cargo.toml|src/lib.rs)' |
         while read -r file; do [ -f "$file" ] || rm "$core/$file"; done
     { printf 'pub mod %s;\n' "${modules[@]}" && switch && echo '#[cfg(test)]' && first_failure; } | put src/lib.rs
+    # These are not judged, and their tests read manifests as commands do.
+    for file in src/{cost/tests,explain/tests/mod,preview/tests}.rs; do put "$file" </dev/null; done
     suite pure | put tests/pure.rs
     { suite proof && printf '#[path = "golden/main.rs"]\nmod golden;\n#[allow(dead_code)]\n#[path = "pure/declare.rs"]\nmod declare;\n'; } |
         put tests/policies.rs

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deleted::NOT_HELD;
 use super::observed::ObservedKey;
 use crate::api::queue_key::{KeyUser, NamespacedName};
 use crate::desired::{DesiredKey, DesiredUser};
 use crate::names::{RoleArn, sha256_hex};
 use crate::policy::access::{Grant, KeyAccess, Principal, QueueAccess};
-use crate::policy::{key_policy, limits};
+use crate::policy::document::Document;
+use crate::policy::{key_policy, limits, read_back};
 
 /// Hash that an AccessApproval names: it fits these grants of this queue on this key since its last narrowing, and nothing else.
 pub fn approval_sha256(queue_key: &str, access_revision: i64, access: &QueueAccess) -> String {
@@ -168,4 +170,39 @@ fn applied_lines(observed: &ObservedKey, user: &DesiredUser, access: &QueueAcces
         return wanted.keys().cloned().collect();
     }
     recorded.approved_grants.iter().cloned().collect()
+}
+
+/// Whether the tier has come to ask for approvals since this user's grants were recorded, by their hash alone, and others are declared now.
+fn is_known_by_hash(observed: &ObservedKey, user: &DesiredUser) -> bool {
+    let nothing = user.access.clone().retain(|_| false).sha256();
+    observed.users.iter().filter(|recorded| user.is(recorded)).any(|recorded| {
+        let hash = &recorded.grants_sha256;
+        user.needs_approval && recorded.approved_grants.is_empty() && ![NOT_HELD.repeat(64), nothing.clone(), user.access.sha256()].contains(hash)
+    })
+}
+
+/// Whether [`spelt_out`] has anything to do.
+pub fn has_known_by_hash(desired: &DesiredKey, observed: &ObservedKey) -> bool {
+    desired.users.iter().any(|user| is_known_by_hash(observed, user))
+}
+
+/// The record with what users known by hash hold: of what is declared, that which the key's policy says. It was applied when nobody had to approve it.
+/// Grants that no key policy shows (observers') wait for an approval like new ones.
+pub fn spelt_out(desired: &DesiredKey, observed: &ObservedKey, policy: Option<&Document>) -> Vec<KeyUser> {
+    let queues = desired.users.iter().map(|user| (user.access.queue.clone(), user.access.dead_letter_queue.clone())).collect();
+    let held = policy.map(|policy| read_back::read_key_policy(policy, &desired.place, &queues).grants).unwrap_or_default();
+    let mut users = observed.users.clone();
+    for user in desired.users.iter().filter(|user| is_known_by_hash(observed, user)) {
+        let held = held.get(&user.access.queue);
+        let access = user.access.clone().retain(|grant| held.is_some_and(|held| held.contains(grant)));
+        let lines = user.record(&access).approved_grants;
+        for recorded in users.iter_mut().filter(|recorded| user.is(recorded)) {
+            // With lines beside it the hash stays: it is what the queue's policy was opened for.
+            if lines.is_empty() {
+                recorded.grants_sha256 = NOT_HELD.repeat(64);
+            }
+            recorded.approved_grants.clone_from(&lines);
+        }
+    }
+    users
 }

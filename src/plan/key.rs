@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::action::{Hold, KeyAction};
 use super::creation::plan_creation;
 use super::deleted::{self, NOT_HELD};
-use super::grants::{Held, held};
+use super::grants::{Held, has_known_by_hash, held, spelt_out};
 use super::lost::{self, Found};
 use super::observed::{NonceRecord, ObservedKey};
 use super::paused::only_narrowing;
@@ -84,6 +84,9 @@ pub fn plan_key(desired: &DesiredKey, observed: &ObservedKey, window: SearchWind
         return vec![KeyAction::RecordReleased { queues }];
     }
     let desired = &*with_released(desired, observed);
+    if has_known_by_hash(desired, observed) {
+        return spell_out(desired, &held, observed, window, now);
+    }
     if let Some(users) = &held.narrowed {
         return vec![KeyAction::RecordUsers { users: users.clone(), access_revision: observed.access_revision + 1, approval: None }];
     }
@@ -99,6 +102,17 @@ pub fn plan_key(desired: &DesiredKey, observed: &ObservedKey, window: SearchWind
             let changes = if desired.is_paused() { only_narrowing(desired, state, changes) } else { changes };
             let changes = if changes.is_empty() { last(desired, &held, observed, id, window, now) } else { changes };
             forget_first(changes, desired, &held, observed, state)
+        }
+    }
+}
+
+/// Before anything is decided by a record that has hashes where grants are needed, the key says which they are.
+fn spell_out(desired: &DesiredKey, held: &Held, observed: &ObservedKey, window: SearchWindow, now: Timestamp) -> Vec<KeyAction> {
+    match lost::find(desired, held, observed, window, now) {
+        Found::Not(actions) => actions,
+        Found::Key(state) => {
+            let users = spelt_out(desired, observed, Document::parse(&state.policy).ok().as_ref());
+            vec![KeyAction::RecordUsers { users, access_revision: observed.access_revision, approval: None }]
         }
     }
 }

@@ -27,7 +27,8 @@ fn make_again(world: &mut World, name: &str) {
 }
 
 /// Names of the roles that the queue's policy admits, and the key's.
-fn admitted(world: &World, scene: &Scene) -> (BTreeSet<String>, BTreeSet<String>) {
+/// Who gets in by the queue's policy, and by its key's.
+pub(super) fn admitted(world: &World, scene: &Scene) -> (BTreeSet<String>, BTreeSet<String>) {
     let (site, place) = (world.aws.at(&scene.place()), scene.place());
     let queue = read_queue(site.queues.get(SOURCE), QueueKind::Source, &place.queue_arn(SOURCE), &place);
     let key = read_key(site.keys.values().next().unwrap(), scene);
@@ -37,7 +38,7 @@ fn admitted(world: &World, scene: &Scene) -> (BTreeSet<String>, BTreeSet<String>
     (names(&queue.grants), key.grants.get(&place.queue_arn(SOURCE)).map(names).unwrap_or_default())
 }
 
-fn both(names: &[&str]) -> (BTreeSet<String>, BTreeSet<String>) {
+pub(super) fn both(names: &[&str]) -> (BTreeSet<String>, BTreeSet<String>) {
     let names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
     (names.clone(), names)
 }

@@ -112,17 +112,3 @@ fn what_several_queues_report_is_recorded_once_with_all_roles() {
     let roles: Vec<_> = deleted.iter().flat_map(|deleted| &deleted.roles).collect();
     assert_eq!((deleted.len(), roles.len()), (1, 2), "{deleted:?}");
 }
-
-#[test]
-fn what_was_applied_before_the_tier_asked_for_approvals_needs_none_but_more_does() {
-    let (world, scene) = orders();
-    let asking = scene.with_tier(json!({"spec": {"approval": "OnWidening"}}));
-    let mut same = world.clone();
-    same.settle(&asking);
-    assert_eq!(key_status(&same).pending_grants, []);
-    let wider = asking.with_queue("orders", consumers(&["acme-worker", "acme-second"]));
-    let mut more = world;
-    more.settle(&wider);
-    assert_ne!(key_status(&more).pending_grants, [], "what the hash on record stands for is not known");
-    assert!(!key_mut(&mut more, &wider).policy.contains("acme-second"));
-}

@@ -1,6 +1,7 @@
 //! Named cases.
 
 mod adoption;
+mod asking;
 mod crash;
 mod create;
 mod dead_letter;
