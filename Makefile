@@ -31,6 +31,10 @@ test-crash: fixtures ## Kill the operator, fail AWS and race it, at every call o
 test-cluster: fixtures ## Play the main scenario with real pods in the cluster that KUBECONFIG names (kind, or as tools/test-cluster.sh says)
 	tools/test-cluster.sh
 
+.PHONY: test-minors
+test-minors: fixtures ## Run what speaks to the API server against the oldest and the newest minor that are supported (builds both once)
+	tools/test-minors.sh $(MINORS)
+
 .PHONY: test-long
 test-long: ## Judge over a million requests to random policies, and a hundred thousand policies read back
 	JUDGED_DECLARATIONS=7500 cargo test --locked --test proof
@@ -96,9 +100,16 @@ format: ## Format the sources
 	cargo fmt --all
 
 .PHONY: lint
-lint: ## Check format and lints; warnings fail
+lint: lint-rust lint-workflows lint-chart lint-aws deny ## Run every linter; what they find fails
+
+.PHONY: lint-rust
+lint-rust: ## Check format and lints of the sources
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: lint-workflows
+lint-workflows: ## Check the workflows for GitHub, also those of the examples: actionlint
+	tools/lint-workflows.sh
 
 .PHONY: lint-chart
 lint-chart: ## Check the Helm chart: lint, wrong values, kube-score, and a real API server
@@ -109,7 +120,7 @@ dashboard: fixtures ## Ask a real Prometheus, over the demo, every query of the 
 	tools/dashboard.sh
 
 .PHONY: lint-aws
-lint-aws: ## Check what is for AWS: cfn-lint, tflint, checkov, cfn-guard (builds them once, ten minutes)
+lint-aws: ## Check what is for AWS: cfn-lint, tflint, hclfmt, checkov, cfn-guard (installs them once, ten minutes)
 	tools/lint-aws.sh
 
 .PHONY: deny

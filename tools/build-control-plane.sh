@@ -2,7 +2,7 @@
 # Provides kube-apiserver and etcd for the tests and the demo, and prints the directory that holds them as the last line of standard output.
 #
 # KUBEBUILDER_ASSETS is used as it is when it has both. Otherwise both are built from their Go modules, once, into the cache.
-# --directory only prints where they are or would be.
+# --directory only prints where they are or would be. KUBERNETES_MODULE names another folder of tools/control-plane, whose minor is built then.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./common.sh
@@ -14,7 +14,8 @@ fi
 
 version_of() { awk -v module="$2" '{ sub(/^require /, ""); if ($1 == module) { print $2; exit } }' "control-plane/$1/go.mod"; }
 
-kubernetes=$(version_of kubernetes k8s.io/kubernetes)
+module=${KUBERNETES_MODULE:-kubernetes}
+kubernetes=$(version_of "$module" k8s.io/kubernetes)
 etcd=$(version_of etcd go.etcd.io/etcd/server/v3)
 assets=$cache_root/control-plane/kubernetes-$kubernetes-etcd-$etcd
 if [ "${1:-}" = --directory ]; then
@@ -38,7 +39,7 @@ build_both() {
     trap 'rm -rf "$unfinished"' EXIT
     log "kube-apiserver and etcd are built once, into $assets (about five minutes on two cores)"
     build etcd "$etcd" etcd go.etcd.io/etcd/server/v3 ""
-    build kube-apiserver "$kubernetes" kubernetes k8s.io/kubernetes/cmd/kube-apiserver \
+    build kube-apiserver "$kubernetes" "$module" k8s.io/kubernetes/cmd/kube-apiserver \
         "-X k8s.io/component-base/version.gitVersion=$kubernetes -X k8s.io/component-base/version.gitTreeState=clean"
 }
 

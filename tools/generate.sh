@@ -55,7 +55,7 @@ generate_into() {
     render "$1/deploy/rbac/operator.yaml" serviceaccount.yaml rbac/operator.yaml
     for file in author approver viewer; do render "$1/deploy/rbac/$file.yaml" "rbac/$file.yaml"; done
     for file in access-approvals namespace-labels; do render "$1/deploy/admission/$file.yaml" "admission/$file.yaml"; done
-    for file in deployment poddisruptionbudget networkpolicy; do render "$1/deploy/operator/$file.yaml" "$file.yaml"; done
+    for file in deployment logging poddisruptionbudget networkpolicy; do render "$1/deploy/operator/$file.yaml" "$file.yaml"; done
     render "$1/deploy/operator/service.yaml" monitoring/service.yaml
     python3 tools/aws/embed.py "$1/deploy/aws" "$1"/deploy/aws/cloudformation/*.yaml
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks deploy/aws: CloudFormation by cfn-lint and checkov, Terraform by tflint and checkov, and the rule for AWS Config by its own interpreter.
+# Checks deploy/aws: CloudFormation by cfn-lint and checkov, Terraform by tflint, hclfmt and checkov, and the rule for AWS Config by its own interpreter.
 # Terraform's own `validate` takes the provider, which no package registry has: CI runs it (.github/workflows/ci.yaml).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,6 +16,10 @@ tflint=$(go_tool tflint "$(required_version tflint github.com/terraform-linters/
 printf 'plugin "terraform" {\n  enabled = true\n  preset  = "all"\n}\n' >"$work/tflint.hcl"
 for module in deploy/aws/terraform/*/; do "$tflint" --config="$work/tflint.hcl" --chdir="$module"; done
 echo "tflint: $(find deploy/aws/terraform -mindepth 1 -type d | wc -l) modules, nothing found"
+
+hclfmt=$(go_tool hclfmt "$(required_version hclfmt github.com/hashicorp/hcl/v2)" github.com/hashicorp/hcl/v2/cmd/hclfmt "")
+for file in deploy/aws/terraform/*/*.tf; do "$hclfmt" -require-no-change "$file" >"$work/formatted" || fail "$file is not formatted; it would be: $(diff "$file" "$work/formatted")"; done
+echo "hclfmt: $(find deploy/aws/terraform -name '*.tf' | wc -l) files, formatted"
 
 for framework in cloudformation terraform; do
     "$environment/bin/checkov" --directory "deploy/aws/$framework" --framework "$framework" --compact --quiet --skip-download >"$work/checkov" 2>&1 ||

@@ -1,6 +1,7 @@
 //! `encrypted-queue run`: the controllers.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgAction;
@@ -86,6 +87,10 @@ pub struct Arguments {
     /// Format of the log on standard error
     #[arg(long, env = "ENCRYPTED_QUEUE_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
+    /// File that says what is logged, as RUST_LOG does, and is looked at every two seconds: a mounted ConfigMap changes it without a restart
+    /// [default: none, RUST_LOG alone counts]
+    #[arg(long, env = "ENCRYPTED_QUEUE_LOG_FILTER_FILE")]
+    log_filter_file: Option<PathBuf>,
 }
 
 fn parse_role(text: &str) -> Result<RoleArn, InvalidName> {
@@ -146,8 +151,11 @@ pub enum Error {
 
 /// Runs until a signal or until leadership is lost.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
-    logging::init(arguments.log_format, "info")?;
+    let filter = logging::init(arguments.log_format, "info")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if let Some(file) = &arguments.log_filter_file {
+        runtime.spawn(filter.follow(file.clone()));
+    }
     runtime.block_on(operate(arguments))
 }
 

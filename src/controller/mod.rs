@@ -136,7 +136,10 @@ impl From<AwsError> for Failure {
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
         let conflict = matches!(&error, kube::Error::Api(status) if status.is_conflict());
-        Self { reason: Reason::Pending, message: error.to_string(), retry: Retry::Later, kubernetes: true, conflict, wait: None }
+        // A field that this version writes, and the definition that is installed does not know.
+        let older = matches!(&error, kube::Error::Api(status) if status.message.contains("field not declared in schema"));
+        let way_out = if older { "; the definitions are older than the operator: helm upgrade, or encrypted-queue crds --apply" } else { "" };
+        Self { reason: Reason::Pending, message: format!("{error}{way_out}"), retry: Retry::Later, kubernetes: true, conflict, wait: None }
     }
 }
 

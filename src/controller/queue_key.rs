@@ -159,7 +159,9 @@ impl Pass<'_> {
                     return Ok(End::Held(hold.clone()));
                 }
                 if self.ctx.dry_run && (action.writes_aws() || *action == KeyAction::RecordNonce) {
-                    return Ok(super::dry_run(&actions.iter().filter(|a| a.writes_aws()).map(render::key_action).collect::<Vec<_>>()));
+                    // The nonce stands for the key that is made next.
+                    let is_told = |action: &&KeyAction| action.writes_aws() || **action == KeyAction::RecordNonce;
+                    return Ok(super::dry_run(&actions.iter().filter(is_told).map(render::key_action).collect::<Vec<_>>()));
                 }
                 // Records too: what a former leader writes late is not true any more.
                 self.ctx.leadership.check()?;

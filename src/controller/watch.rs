@@ -80,6 +80,23 @@ fn forget_what_nobody_reads(object: &mut impl Resource) {
     }
 }
 
+/// What a person has to do about it, where that is known.
+fn way_out(error: &watcher::Error) -> &'static str {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    let code = match error {
+        InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) | WatchFailed(kube::Error::Api(status)) => {
+            status.code
+        }
+        WatchError(status) => status.code,
+        _ => 0,
+    };
+    match code {
+        404 => ". The kind is not served: install this version's definitions (helm upgrade, or encrypted-queue crds --apply)",
+        403 => ". The operator's ClusterRole lacks list or watch of this kind: nothing is done until it has them; the chart's has all that is needed",
+        _ => "",
+    }
+}
+
 async fn follow<K, L>(stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send, mut holder: impl Holder<K>, mut listener: L)
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
@@ -90,7 +107,7 @@ where
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), %error, "watch failed; it is started again");
+                tracing::warn!(kind = %K::kind(&()), %error, "watch failed; it is started again{}", way_out(&error));
                 continue;
             }
         };

@@ -8,6 +8,7 @@
 //! waits for the other: a key and its policy come before the first use of either. Alias, rotation and tags of a key may come before or after its queues.
 
 mod describe;
+mod markdown;
 mod member;
 pub mod predict;
 mod report;
@@ -16,6 +17,7 @@ mod run;
 mod tests;
 mod text;
 
+pub use markdown::plan_markdown;
 pub use report::{ActionReport, ApprovalReport, Change, ObjectReport, PlanReport, SCHEMA_VERSION, Summary, System, WaitReport};
 pub use run::{Preview, PreviewInput, Question};
 pub use text::plan_text;

@@ -61,7 +61,7 @@ fn approval(approval: &ApprovalReport) -> Vec<String> {
     }
 }
 
-fn summary(report: &PlanReport) -> String {
+pub(super) fn summary(report: &PlanReport) -> String {
     let summary = report.summary;
     let mut parts = Vec::new();
     if summary.to_make + summary.to_change + summary.to_remove > 0 {

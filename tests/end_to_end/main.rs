@@ -10,6 +10,7 @@ mod budget;
 mod cost;
 mod deleted;
 mod drift_events;
+mod gitops;
 mod installs;
 mod life;
 mod migration;
@@ -19,6 +20,7 @@ mod quota;
 mod rights;
 mod shared_key;
 mod slow_check;
+mod starts;
 mod world;
 #[path = "../audit/zoo.rs"]
 mod zoo;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ pub(crate) const OPERATOR: &str = "arn:aws:iam::123456789012:role/encrypted-queu
 pub(crate) const SECRET_ACCESS_KEY: &str = "of-the-operator-alone-1f0c";
 const LOG_FILTER: &str = "info,encrypted_queue=debug";
 /// How long anything may take to become true.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the zoo lives.
 pub(crate) const REGION: &str = "eu-west-1";
@@ -50,6 +50,10 @@ pub(crate) struct World {
     pub(crate) control_plane: ControlPlane,
     /// What operators that are started log.
     pub(crate) log_filter: &'static str,
+    /// The operator that is started.
+    pub(crate) program: PathBuf,
+    /// Whether the API server may refuse what the operator asks.
+    refusals_expected: bool,
     /// Kubeconfigs of the chart's releases.
     installed: Mutex<BTreeMap<String, String>>,
     operator: Option<Server>,
@@ -68,7 +72,9 @@ impl Drop for World {
         let Some(witness) = self.witness.take().filter(|_| !std::thread::panicking()) else { return };
         let report = witness.judge(&self.proxy);
         assert!(report.violations.is_empty(), "{} of {} writes:\n{}", report.violations.len(), report.writes, report.violations.join("\n"));
-        least_privilege::judge(&self.proxy.ledger(), &self.control_plane.audited().expect("the audit log is read"));
+        let audited = self.control_plane.audited().expect("the audit log is read").into_iter();
+        let audited: Vec<_> = audited.filter(|request| !(self.refusals_expected && request.forbidden)).collect();
+        least_privilege::judge(&self.proxy.ledger(), &audited);
     }
 }
 
@@ -82,14 +88,29 @@ impl World {
         world
     }
 
+    /// Without the definitions.
+    #[allow(dead_code)]
+    pub(crate) async fn bare() -> Self {
+        let moto = Moto::start().await.expect("the emulator starts");
+        let mut world = Self::over_bare(moto.endpoint()).await;
+        world.moto = Some(moto);
+        world
+    }
+
     /// The same over another emulator.
     pub(crate) async fn over(emulator: &str) -> Self {
+        let world = Self::over_bare(emulator).await;
+        world.define().await;
+        world
+    }
+
+    async fn over_bare(emulator: &str) -> Self {
         let control_plane = ControlPlane::start().await.expect("servers start");
         let proxy = Proxy::start(emulator.parse().expect("an address")).await.expect("proxy starts");
         proxy.caller_is("operator", OPERATOR);
         let client = control_plane.client(User::Admin).await.expect("a client");
         let witness = Some(Witness::start(control_plane.kubeconfig(), &proxy));
-        let world = Self {
+        Self {
             client,
             proxy,
             control_plane,
@@ -99,16 +120,20 @@ impl World {
             witness,
             moto: None,
             log_filter: LOG_FILTER,
-        };
-        for definition in crds::all() {
-            world.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
+            program: env!("CARGO_BIN_EXE_encrypted-queue").into(),
+            refusals_expected: false,
         }
-        world
-            .until("definitions are served", async || {
-                Api::<EncryptedQueue>::all(world.client.clone()).list(&kube::api::ListParams::default()).await.is_ok()
-            })
-            .await;
-        world
+    }
+
+    /// Installs the definitions.
+    pub(crate) async fn define(&self) {
+        for definition in crds::all() {
+            self.apply_object(&serde_json::to_value(definition).expect("serialises")).await;
+        }
+        self.until("definitions are served", async || {
+            Api::<EncryptedQueue>::all(self.client.clone()).list(&kube::api::ListParams::default()).await.is_ok()
+        })
+        .await;
     }
 
     /// Unwatched and not judged at the end: nothing but the operator is to be measured.
@@ -167,7 +192,7 @@ impl World {
             "ENCRYPTED_QUEUE_KEY_SETTLE_PERIOD=3s".into(),
             "ENCRYPTED_QUEUE_AUDIT_PERIOD=10000h".into(),
             format!("RUST_LOG={}", self.log_filter),
-            env!("CARGO_BIN_EXE_encrypted-queue").into(),
+            self.program.display().to_string(),
             "run".into(),
             "--operator-role-arn".into(),
             OPERATOR.into(),
@@ -179,6 +204,12 @@ impl World {
         .collect();
         arguments.extend(more.iter().map(Into::into));
         Server::start("operator", directory, Path::new("/usr/bin/env"), &arguments).expect("the operator starts")
+    }
+
+    /// The test has taken rights from the operator.
+    #[allow(dead_code)]
+    pub(crate) fn expect_refusals(&mut self) {
+        self.refusals_expected = true;
     }
 
     /// Ends the operator at once, as a crash does.
@@ -193,7 +224,7 @@ impl World {
         let processes = std::fs::read_dir("/proc").expect("processes").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
         let is_it = |process: &u32| {
             let of = |file: &str| std::fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
-            let runs = std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|exe| exe.ends_with("encrypted-queue"));
+            let runs = std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|exe| exe.file_name() == self.program.file_name());
             runs && of("environ").split(|byte| *byte == 0).any(|variable| variable == kubeconfig.as_bytes())
         };
         processes.into_iter().find(is_it).expect("the operator runs")
@@ -208,6 +239,12 @@ impl World {
 
     pub(crate) fn operator_log(&self) -> String {
         self.operator.as_ref().map_or_else(|| "(no operator)".into(), Server::log)
+    }
+
+    /// What those beside it say.
+    #[allow(dead_code)]
+    pub(crate) fn others_log(&self) -> String {
+        self.others.iter().map(Server::log).collect()
     }
 
     /// Waits until something is true.

@@ -9,12 +9,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use schemars::schema_for;
 
 pub use self::manifests::{LoadError, Manifests};
-use super::explain::{self, Output, cluster, json};
+use super::explain::{self, cluster, json};
 use crate::api::Tenant;
 use crate::api::queue_key::NamespacedName;
 use crate::aws::{Accounts, AwsError, Settings};
@@ -24,10 +25,21 @@ use crate::explain::Snapshot;
 use crate::names::{RoleArn, sha256_hex};
 use crate::plan::effect::{KeyEffect, QueueEffect};
 use crate::plan::{KeyAction, SearchWindow};
-use crate::preview::{PlanReport, Preview, PreviewInput, Question, one_line, plan_text};
+use crate::preview::{PlanReport, Preview, PreviewInput, Question, one_line, plan_markdown, plan_text};
 
 /// As `run` has it by default.
 const WINDOW: SearchWindow = SearchWindow(SignedDuration::from_mins(6));
+
+/// Formats.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs; --schema tells its form.
+    Json,
+    /// For a comment on a pull request.
+    Markdown,
+}
 
 /// Arguments of `encrypted-queue plan`.
 #[derive(clap::Args, Clone, Debug)]
@@ -54,8 +66,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "offline")]
     pub check: bool,
     /// Format of the answer
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
     /// Context of the kubeconfig
     #[arg(long)]
     pub context: Option<String>,
@@ -103,7 +115,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     let report = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(plan(arguments))?;
-    let text = if arguments.output == Output::Json { json(&report)? } else { plan_text(&report) };
+    let text = match arguments.output {
+        Format::Table => plan_text(&report),
+        Format::Json => json(&report)?,
+        Format::Markdown => plan_markdown(&report),
+    };
     write(&text)?;
     Ok(ExitCode::from(report.exit_code()))
 }

@@ -83,6 +83,7 @@ fn gains_that_need_an_approval_come_with_the_hash_to_approve() {
     let with_approval = |name: &str, text: String| if name == "tier-restricted.yaml" { text + "  approval: OnWidening\n" } else { text };
     let report = planned(with_approval);
     is_golden("approval.txt", &plan_text(&report));
+    is_golden("approval.md", &plan_markdown(&report));
     let (orders, plain) = (orders(&report), planned(|_, text| text));
     let approval = orders.approval.as_ref().unwrap();
     assert_eq!((approval.gains.clone(), approval.approved_by.as_ref(), approval.grants_sha256.len()), (orders.gains.clone(), None, 64));

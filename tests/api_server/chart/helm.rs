@@ -83,8 +83,11 @@ async fn run_pods(client: Client, kubeconfig: Value, directory: PathBuf) {
                 continue;
             }
             let succeeded = run_pod(&client, &kubeconfig, &directory, job.spec.as_ref().unwrap().template.spec.as_ref().unwrap()).await;
-            let status = job_status(succeeded);
-            jobs.patch_status(&job.name_any(), &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await.unwrap();
+            let write = async |status| jobs.patch_status(&job.name_any(), &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await;
+            // Servers before 1.32 know the first of the two conditions for indexed Jobs only.
+            if write(job_status(succeeded, true)).await.is_err() {
+                write(job_status(succeeded, false)).await.unwrap();
+            }
         }
         for pod in pods.list(&ListParams::default()).await.unwrap() {
             if pod.status.as_ref().is_some_and(|status| status.phase.as_deref().is_some_and(|phase| phase != "Pending")) {
@@ -98,13 +101,15 @@ async fn run_pods(client: Client, kubeconfig: Value, directory: PathBuf) {
     }
 }
 
-fn job_status(succeeded: bool) -> Value {
+fn job_status(succeeded: bool, says_why: bool) -> Value {
     let now = Timestamp::now().to_string();
     let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now, "lastProbeTime": now});
+    let (why, what) = if succeeded { ("SuccessCriteriaMet", "Complete") } else { ("FailureTarget", "Failed") };
+    let conditions: Vec<_> = [says_why.then(|| condition(why)), Some(condition(what))].into_iter().flatten().collect();
     if succeeded {
-        json!({"startTime": now, "completionTime": now, "succeeded": 1, "conditions": [condition("SuccessCriteriaMet"), condition("Complete")]})
+        json!({"startTime": now, "completionTime": now, "succeeded": 1, "conditions": conditions})
     } else {
-        json!({"startTime": now, "failed": 1, "conditions": [condition("FailureTarget"), condition("Failed")]})
+        json!({"startTime": now, "failed": 1, "conditions": conditions})
     }
 }
 
