@@ -223,7 +223,9 @@ impl<K: Kept> Holder<K> for CacheWriter<K> {
                 let mut objects = self.write();
                 let list = objects.list;
                 let gone: Vec<Box<str>> = objects.entries.iter().filter(|(_, entry)| entry.seen != list).map(|(name, _)| name.clone()).collect();
-                gone.iter().for_each(|name| objects.remove(name));
+                for name in &gone {
+                    objects.remove(name);
+                }
                 drop(objects);
                 self.ready.send_replace(true);
                 return gone.iter().map(|name| reference(name)).collect();
