@@ -59,6 +59,15 @@ pub(super) async fn differs(ctx: &Context, object: &EncryptedQueue, reader: &Rea
     Ok(true)
 }
 
+/// Keys that hold grants of a queue that has none on record.
+fn unrecorded_keys(ctx: &Context, object: &EncryptedQueue) -> Vec<Arc<QueueKey>> {
+    if objects::recorded_keys(object).next().is_some() {
+        return Vec::new();
+    }
+    let holding = ctx.wake.keys_holding(&name_of(object)).into_iter().filter_map(|name| ctx.key(&name));
+    holding.filter(|key| objects::holds_unrecorded(key, object)).collect()
+}
+
 /// One pass over one object.
 struct Pass<'a> {
     ctx: &'a Context,
@@ -117,6 +126,7 @@ impl<'a> Pass<'a> {
         let others: Vec<Arc<QueueKey>> = objects::recorded_keys(object)
             .filter(|name| key.as_ref().is_none_or(|key| key.name_any() != *name))
             .filter_map(|name| ctx.key(name))
+            .chain(unrecorded_keys(ctx, object))
             .collect();
         let others: Vec<&QueueKey> = others.iter().map(AsRef::as_ref).collect();
         let mut observed = objects::observed_queue(object, key.as_deref(), &others, check || asked.is_some());

@@ -262,11 +262,12 @@ async fn has_live_users(ctx: &Context, key: &QueueKey) -> Result<bool, Failure> 
     if let Some(queue) = &key.spec.queue {
         let api: Api<EncryptedQueue> = Api::namespaced(ctx.client.clone(), &queue.namespace);
         let live = api.get_opt(&queue.name).await?;
-        return Ok(live.is_some_and(|live| uses(&live, key).unwrap_or(live.spec.sensitivity_tier == key.spec.sensitivity_tier)));
+        let is_meant = |live: &EncryptedQueue| live.spec.sensitivity_tier == key.spec.sensitivity_tier || objects::holds_unrecorded(key, live);
+        return Ok(live.is_some_and(|live| uses(&live, key).unwrap_or_else(|| is_meant(&live))));
     }
     let api: Api<EncryptedQueue> = Api::all(ctx.client.clone());
     let live = api.list(&ListParams::default().fields(&format!("spec.tenant={}", key.spec.tenant))).await?;
-    Ok(live.iter().any(|live| uses(live, key).unwrap_or(false)))
+    Ok(live.iter().any(|live| uses(live, key).unwrap_or_else(|| objects::holds_unrecorded(key, live))))
 }
 
 /// None: nothing is on record yet.

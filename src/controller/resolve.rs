@@ -170,7 +170,8 @@ fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
 fn key_user(ctx: &Context, key: &QueueKey, queue: &EncryptedQueue, operator_role: &RoleArn) -> Option<KeyUserInput> {
     let resolved = resolve_queue_with(ctx, queue, Some(operator_role.clone()));
     // Of a shared key, one that was refused before it had a key is no user.
-    if resolved.desired.is_err() && key.spec.scope == KeyScope::Tenant && objects::recorded_keys(queue).next().is_none() {
+    let is_on_record = || objects::recorded_keys(queue).next().is_some() || objects::holds_unrecorded(key, queue);
+    if resolved.desired.is_err() && key.spec.scope == KeyScope::Tenant && !is_on_record() {
         return None;
     }
     let rules = resolved.rules();

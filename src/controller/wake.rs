@@ -136,6 +136,11 @@ impl Wake {
         self.known().queues.dependants(&Dependency::QueueName(name.to_owned()))
     }
 
+    /// QueueKeys that were made for a queue, or hold grants of it.
+    pub(super) fn keys_holding(&self, queue: &NamespacedName) -> Vec<String> {
+        self.known().keys.dependants(&Dependency::Queue(queue.clone()))
+    }
+
     /// QueueKeys that record a key of AWS.
     pub(super) fn keys_with_id(&self, id: &str) -> Vec<String> {
         self.known().keys.dependants(&Dependency::KmsKey(id.to_owned()))
@@ -173,7 +178,7 @@ impl Wake {
         self.dependants(&Dependency::ServiceAccount(account.namespace.clone(), account.name.clone()));
     }
 
-    /// Wakes the key a queue records, and the key that was made for it.
+    /// Wakes the keys that a queue records, that were made for it, or hold grants of it.
     fn keys_of(&self, queue: &NamespacedName) {
         let known = self.known();
         known.keys.dependants(&Dependency::Queue(queue.clone())).iter().for_each(|key| self.key(key));
@@ -300,6 +305,8 @@ impl Listener<QueueKey> for Ears {
         let (spec, status) = (&key.spec, key.status.as_ref());
         let mut dependencies: BTreeSet<_> = [Dependency::Tenant(spec.tenant.clone()), Dependency::Tier(spec.sensitivity_tier.clone())].into();
         dependencies.extend(spec.queue.clone().map(Dependency::Queue));
+        let holds = status.iter().flat_map(|status| &status.users);
+        dependencies.extend(holds.map(|user| Dependency::Queue(NamespacedName { namespace: user.namespace.clone(), name: user.name.clone() })));
         dependencies.extend(status.and_then(|status| status.key_id.clone()).map(Dependency::KmsKey));
         dependencies.extend(status.and_then(|status| status.alias.clone()).map(Dependency::KmsAlias));
         if wake.known().keys.replace(&name, &dependencies).is_empty() {

@@ -4,10 +4,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::action::{Hold, QueueAction};
-use super::observed::{CurrentKey, ObservedQueue, PreviousKeyRecord};
+use super::observed::{CurrentKey, ObservedKeyObject, ObservedQueue, PreviousKeyRecord};
 use super::queue::{KMS_KEY, side};
 use crate::api::Reason;
-use crate::desired::{DesiredQueue, QueueSide};
+use crate::desired::{DesiredQueue, QueueSide, owner_tags_match};
 use crate::policy::access::{Capability, QueueAccess};
 use crate::policy::queue_policy::QueueKind;
 
@@ -17,7 +17,8 @@ pub(super) const SPREAD: SignedDuration = SignedDuration::from_secs(120);
 impl ObservedQueue {
     /// The key that the queue is still under, if that is not the one it should be under.
     pub fn leaves(&self, desired: &DesiredQueue) -> Option<&CurrentKey> {
-        self.current_key.as_ref().filter(|current| current.name != desired.key_name && self.source_url.is_some())
+        let is_made = self.source_url.is_some() || self.source.present().is_some();
+        self.current_key.as_ref().filter(|current| current.name != desired.key_name && is_made)
     }
 }
 
@@ -65,6 +66,30 @@ pub(super) fn are_under(desired: &DesiredQueue, observed: &ObservedQueue, key_ar
         let found = observed.queue(which).present();
         side(desired, which).is_none() || found.is_some_and(|found| found.attributes.get(KMS_KEY).is_some_and(|arn| arn == key_arn))
     })
+}
+
+/// Of a queue that has no key on record, what other keys hold for it: somebody cleared the record, and messages may be under each of them. None: nothing.
+pub(super) fn found_again(desired: &DesiredQueue, observed: &ObservedQueue, now: Timestamp) -> Option<QueueAction> {
+    let found = observed.source.present().filter(|found| observed.current_key.is_none() && owner_tags_match(&found.tags, &desired.tags))?;
+    let others: Vec<(&ObservedKeyObject, &String)> = observed
+        .other_keys
+        .iter()
+        .filter(|key| key.holds.is_some() && key.name != desired.key_name)
+        .filter_map(|key| Some((key, key.arn.as_ref()?)))
+        .collect();
+    let is_under = |arn: &String| found.attributes.get(KMS_KEY) == Some(arn);
+    let current = others.iter().find(|(_, arn)| is_under(arn));
+    let previous = others.iter().filter(|(_, arn)| !is_under(arn)).map(|(key, arn)| PreviousKeyRecord {
+        name: Some(key.name.clone()),
+        arn: (*arn).clone(),
+        managed: true,
+        // When it was left is not known any more: not later than now.
+        switched_at: now,
+        decrypt_until: decrypt_until(desired, now),
+    });
+    let own = || CurrentKey { name: desired.key_name.clone(), arn: observed.key.as_ref().and_then(|key| key.arn.clone()) };
+    let now_current = current.map_or_else(own, |(key, arn)| CurrentKey { name: key.name.clone(), arn: Some((*arn).clone()) });
+    (!others.is_empty()).then(|| QueueAction::RecordKeys { current: now_current, previous: previous.collect() })
 }
 
 /// Once both queues are under the new key: what is on record of the old one.

@@ -148,6 +148,14 @@ pub fn recorded_keys(queue: &EncryptedQueue) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether a key holds grants of a queue whose record of its keys somebody cleared, or that is not made yet.
+pub fn holds_unrecorded(key: &QueueKey, queue: &EncryptedQueue) -> bool {
+    let (name, uid) = (object_name(queue), queue.metadata.uid.as_deref());
+    let mut users = key.status.iter().flat_map(|status| &status.users);
+    recorded_keys(queue).next().is_none()
+        && users.any(|user| user.namespace == name.namespace && user.name == name.name && Some(user.uid.as_str()) == uid)
+}
+
 /// Whether and how a queue uses a key: as desired, or as far as messages need it that are still under it, or keeping what it has while it is refused or
 /// paused, or leaves a shared key.
 pub fn key_user(
@@ -159,7 +167,9 @@ pub fn key_user(
 ) -> Option<KeyUserInput> {
     let (name, status) = (key.metadata.name.as_deref()?, queue.status.as_ref());
     let is_target = desired.as_ref().map_or_else(|_| status.is_none_or(|status| status.key.is_none()), |desired| desired.key_name == name);
-    if !is_target && !recorded_keys(queue).any(|recorded| recorded == name) {
+    // Until the queue's own pass has found out what it is under, and was, the key keeps what it holds.
+    let unrecorded = holds_unrecorded(key, queue);
+    if !is_target && !unrecorded && !recorded_keys(queue).any(|recorded| recorded == name) {
         return None;
     }
     let ends = queue.metadata.deletion_timestamp.is_some() && recorded_arns(queue).is_some();
@@ -169,9 +179,9 @@ pub fn key_user(
         Ok(_) if is_paused(queue) || leaving => Err(Some(rules.principals(queue)?)),
         Ok(desired) if is_target => Ok(desired),
         // A queue that was not made yet leaves nothing under the key.
-        Ok(_) if recorded_arns(queue).is_none() => return None,
+        Ok(_) if recorded_arns(queue).is_none() && !unrecorded => return None,
         Ok(mut desired) => {
-            let is_current = status.and_then(|status| status.key.as_ref()).is_some_and(|key| key.name == name);
+            let is_current = unrecorded || status.and_then(|status| status.key.as_ref()).is_some_and(|key| key.name == name);
             if !is_current {
                 // Neither under it nor about to be: taken back, or moved away from.
                 let previous = status?.previous_keys.iter().find(|previous| previous.name.as_deref() == Some(name))?;

@@ -72,6 +72,9 @@ pub fn plan_queue(declared: &DesiredQueue, observed: &ObservedQueue, now: Timest
     if !retag.is_empty() {
         return forget_first(retag, None, observed);
     }
+    if let Some(record) = migration::found_again(&adoption::with_found_settings(declared, observed), observed, now) {
+        return vec![record];
+    }
     if let Some(obstacle) = adoption::obstacle(declared, observed) {
         return vec![obstacle];
     }

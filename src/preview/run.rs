@@ -132,7 +132,11 @@ impl Preview {
         let keeps = objects::is_paused(&object) || judged.is_err();
         let target = key_name(&object, &judged);
         let others = objects::recorded_keys(&object).filter(|name| Some(*name) != target.as_deref());
-        let others: Vec<&QueueKey> = others.filter_map(|name| self.input.snapshot.keys.get(name)).collect();
+        let others = others.filter_map(|name| self.input.snapshot.keys.get(name));
+        // No record, no key to look up: all are asked.
+        let unrecorded = self.input.snapshot.keys.values().filter(|key| objects::holds_unrecorded(key, &object));
+        let unrecorded = unrecorded.filter(|key| key.metadata.name.as_deref() != target.as_deref());
+        let others: Vec<&QueueKey> = others.chain(unrecorded).collect();
         Some(QueueRun {
             place: rules.tenant.map(|tenant| place_of(tenant, object.spec.region.as_deref())),
             kept: keeps.then(|| objects::kept_queue(&object, rules, false, &self.input.cluster_id)).flatten(),
@@ -159,7 +163,9 @@ impl Preview {
         let name = run.object.metadata.name.as_deref()?;
         let of_key = |(queue, judged): &(&NamespacedName, &Result<DesiredQueue, Box<Refusal>>)| {
             let object = self.input.snapshot.queues.get(*queue);
-            let recorded = object.is_some_and(|object| objects::recorded_keys(object).any(|recorded| recorded == name));
+            let recorded = object.is_some_and(|object| {
+                objects::recorded_keys(object).any(|recorded| recorded == name) || objects::holds_unrecorded(&run.object, object)
+            });
             recorded || run.object.spec.queue.as_ref() == Some(*queue) || object.and_then(|object| key_name(object, judged)).as_deref() == Some(name)
         };
         let input = |(queue, judged): (&NamespacedName, &Result<DesiredQueue, Box<Refusal>>)| {

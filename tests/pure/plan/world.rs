@@ -292,7 +292,9 @@ impl World {
         let own = self.observed_key_object(scene, name).map(|key| key.name);
         let stored = self.stored(scene, name);
         let others = objects::recorded_keys(&stored).filter(|key| own.as_deref() != Some(*key));
-        others.filter_map(|key| self.key_object_as_seen_by(scene, name, key)).collect()
+        let unrecorded = self.keys.keys().filter(|key| self.key_object(key).is_some_and(|key| objects::holds_unrecorded(&key, &stored)));
+        let unrecorded = unrecorded.map(String::as_str).filter(|key| own.as_deref() != Some(*key));
+        others.chain(unrecorded).filter_map(|key| self.key_object_as_seen_by(scene, name, key)).collect()
     }
 
     pub fn key_object_as_seen_by(&self, scene: &Scene, name: &NamespacedName, key: &str) -> Option<ObservedKeyObject> {

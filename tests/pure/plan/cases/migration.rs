@@ -168,6 +168,55 @@ fn another_scope_moves_the_queue_to_the_shared_key_and_back() {
     assert_eq!(under(&world, &own), [old].into());
 }
 
+fn passes_over_keys(world: &mut World, scene: &Scene) {
+    for key in world.keys.keys().cloned().collect::<Vec<_>>() {
+        world.pass_over_key(scene, &key, true, &mut Faults::none(), &mut Vec::new());
+    }
+}
+
+/// So many that nothing is left to do but wait.
+fn passes_at_once(world: &mut World, scene: &Scene) {
+    for _ in 0..6 {
+        world.pass_over_queue(scene, &named("orders"), false, &mut Faults::none(), &mut Vec::new());
+        passes_over_keys(world, scene);
+    }
+}
+
+/// Nobody can read what is under a key that was forgotten.
+#[test]
+fn a_record_that_somebody_cleared_in_mid_migration_is_found_again() {
+    let (began, before) = orders();
+    let (old, all) = (arn_of(&began, "internal"), admits(&began, &before, &arn_of(&began, "internal")));
+    let after = before.in_another_tier();
+    // Before the queue is pointed at the new key, and after that.
+    for has_moved in [false, true] {
+        let mut world = began.clone();
+        if has_moved {
+            world.settle(&after);
+        } else {
+            passes_at_once(&mut world, &after);
+        }
+        let status = world.queue_status(&named("orders"));
+        assert_eq!((status.next_key.is_some_and(|next| next.granted_at.is_some()), status.previous_keys.len()), (!has_moved, usize::from(has_moved)));
+        let cleared_at = world.now;
+        world.meddle(|world| world.queues.get_mut(&named("orders")).unwrap().status = Default::default());
+        passes_over_keys(&mut world, &after);
+        assert_eq!(admits(&world, &after, &old), all, "the key keeps what it holds until the queue knows better");
+        world.settle(&after);
+        world.assert_rest(&after);
+        let status = world.queue_status(&named("orders"));
+        assert_eq!(under(&world, &after), [status.key.unwrap().arn.unwrap()].into());
+        let [previous] = &status.previous_keys[..] else { panic!("{:?}", status.previous_keys) };
+        assert_eq!(previous.arn, old);
+        assert!(
+            previous.switched_at.0 >= cleared_at && previous.decrypt_until.0 == previous.switched_at.0 + SignedDuration::from_secs(120 + RETENTION)
+        );
+        world.now = previous.decrypt_until.0 - SignedDuration::from_secs(1);
+        world.settle(&after);
+        assert_eq!(admits(&world, &after, &old), [Capability::Receive, Capability::ReceiveDeadLetters].into());
+    }
+}
+
 #[test]
 fn raised_retention_lengthens_what_is_still_to_expire() {
     let (mut world, before) = orders();
