@@ -123,7 +123,8 @@ fn keys_that_bear_our_tags_but_not_all_our_marks_are_not_taken() {
         ("another description", vec![(with_nonce.clone(), policy, "mine", 0)]),
         ("another policy id", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0)]),
         ("older than the nonce", vec![(with_nonce.clone(), policy, "(nonce-1)", -3600)]),
-        ("two, and neither has all", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0), (forged, policy, "(nonce-1)", 0)]),
+        ("two, and neither has all", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0), (forged.clone(), policy, "(nonce-1)", 0)]),
+        ("two that only their policies tell", vec![(with_nonce.clone(), policy, "theirs", 0), (forged.clone(), policy, "theirs too", 0)]),
         ("one that fits and one that nobody knows", vec![(with_nonce.clone(), policy, "(nonce-1)", 0), (with_nonce, foreign_policy, "mine", 0)]),
     ];
     for (case, keys) in cases {
@@ -138,6 +139,13 @@ fn keys_that_bear_our_tags_but_not_all_our_marks_are_not_taken() {
         assert!(run.told().iter().any(|message| message.contains("key-1") && message.contains("remove the tags")), "{case}: {:?}", run.told());
         assert_eq!(world.aws, before, "{case}");
     }
+    // One that does not fit is no matter for evidence: nothing says more than its marks.
+    let mut world = world;
+    let now = world.now;
+    world.aws.create_key(&scene.place(), policy, &forged, "(nonce-1)", now);
+    let run = world.settle(&scene);
+    assert!(!run.names().contains(&"ReadEvidence".to_owned()), "{:?}", run.names());
+    assert!(run.told().iter().any(|message| message.contains("not all of its marks")), "{:?}", run.told());
 }
 
 /// Keys that all bear the nonce and every other mark: each as if an answer had been lost.
