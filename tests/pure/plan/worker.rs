@@ -116,6 +116,11 @@ impl QueueWorker {
         Self { name, observed, aim, judged, paused, left, rounds: 0, looked_again: false, gone: false }
     }
 
+    /// What it knows.
+    pub fn observed(&self) -> &ObservedQueue {
+        &self.observed
+    }
+
     fn plan(&self, world: &World) -> Vec<QueueAction> {
         match &self.aim {
             Aim::Apply(desired) => plan_queue(desired, &self.observed, world.now),
@@ -263,6 +268,11 @@ impl KeyWorker {
         let desired = world.desired_key(scene, name);
         judge::note_accesses(&desired);
         Self { name: name.to_owned(), observed, desired, left: VecDeque::new(), rounds: 0, looked_again: false, gone: false }
+    }
+
+    /// What it knows.
+    pub fn observed(&self) -> &ObservedKey {
+        &self.observed
     }
 
     fn plan(&self, world: &World) -> Vec<KeyAction> {

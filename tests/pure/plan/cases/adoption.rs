@@ -85,6 +85,12 @@ fn until_the_key_has_settled_nothing_of_it_is_written() {
     let mut world = world_with(&scene, &[("KmsMasterKeyId", FOREIGN)]);
     let before = queue_mut(&mut world, &scene, SOURCE).clone();
     let (mut did, name) = (Vec::new(), named("orders"));
+    for _ in 0..2 {
+        // Before the key is made nothing is read again, and whose the queue is is open.
+        world.pass_over_queue(&scene, &name, false, &mut Faults::none(), &mut did);
+        let status = world.queue_status(&name);
+        assert!(status.queue.is_none() && status.dead_letter_queue.is_none() && status.key.is_none() && status.next_key.is_some());
+    }
     for _ in 0..4 {
         world.pass_over_queue(&scene, &name, false, &mut Faults::none(), &mut did);
         for key in world.keys.keys().cloned().collect::<Vec<_>>() {

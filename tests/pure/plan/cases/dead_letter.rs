@@ -97,3 +97,18 @@ fn a_tier_that_requires_one_keeps_it() {
     world.assert_rest(&after);
     assert!(world.queue_status(&named("orders")).dead_letter_queue.is_some());
 }
+
+#[test]
+fn one_that_has_become_anothers_is_left_to_them() {
+    let (mut world, before) = orders();
+    world.meddle(|world| {
+        let tags = &mut queue_mut(world, &before, DEAD_LETTER).tags;
+        tags.insert("encryptedqueue.dev/cluster".to_owned(), "another".to_owned());
+    });
+    let (after, theirs) = (without(&before), queue_mut(&mut world, &before, DEAD_LETTER).clone());
+    let run = world.settle(&after);
+    assert_eq!(run.held(), [""; 0], "{:?}", run.told());
+    assert_eq!(*queue_mut(&mut world, &after, DEAD_LETTER), theirs);
+    assert_eq!(world.queue_status(&named("orders")).dead_letter_queue, None);
+    world.assert_rest(&after);
+}

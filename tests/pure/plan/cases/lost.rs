@@ -314,19 +314,26 @@ fn a_use_that_nothing_explains_keeps_a_key_that_was_left() {
     let previous = world.queue_status(&named("orders")).previous_keys[0].clone();
     let (switched, until) = (previous.switched_at.0, previous.decrypt_until.0);
     let day = SignedDuration::from_hours(24);
-    let pending = |operation: &str, at, hidden: bool| {
+    let pending_at = |now, operation: &str, at, hidden: bool| {
         let mut world = world.clone();
         world.aws.at_mut(&after.place()).keys.get_mut("key-1").unwrap().used = Some((at, operation.to_owned()));
         world.aws.hides_use = hidden;
-        world.now = until;
+        world.now = now;
         let run = world.settle(&after);
         let is_pending = world.aws.at(&after.place()).keys["key-1"].metadata.lifecycle == KeyLifecycle::PendingDeletion;
         let told = run.told().iter().any(|message| message.contains(operation) && message.contains("kept until nobody has used it"));
         assert_eq!((is_pending, told), if is_pending { (true, false) } else { (false, true) }, "{operation} {at}: {:?}", run.told());
         is_pending
     };
+    let pending = |operation: &str, at, hidden| pending_at(until, operation, at, hidden);
     assert!(pending("Decrypt", until - day, false), "consumers read what was there");
     assert!(!pending("GenerateDataKey", switched + day, false), "somebody sends under it");
     assert!(pending("GenerateDataKey", switched, false));
     assert!(pending("GenerateDataKey", switched + day, true), "where KMS does not tell, the queues have the word");
+    // SQS may know late that the queue has left, and the clock of KMS may be behind.
+    let (late, second) = (switched + SignedDuration::from_secs(120 + 300), SignedDuration::from_secs(1));
+    assert!(pending("GenerateDataKey", late, false) && !pending("GenerateDataKey", late + second, false));
+    // Quiet for as long as the deletion takes, it is needed no more.
+    let (used, month) = (switched + day, SignedDuration::from_hours(30 * 24));
+    assert!(!pending_at(used + month - second, "GenerateDataKey", used, false) && pending_at(used + month, "GenerateDataKey", used, false));
 }
