@@ -86,7 +86,8 @@ fn failed(refused: &Refused) -> End {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct QueueWorker {
     name: NamespacedName,
-    observed: ObservedQueue,
+    /// What it knows.
+    pub observed: ObservedQueue,
     aim: Aim,
     judged: Result<Box<DesiredQueue>, Vec<Violation>>,
     paused: bool,
@@ -114,11 +115,6 @@ impl QueueWorker {
         let paused = is_paused(&scene.queues[name]) && judged.is_ok();
         let (aim, name, left) = (world.aim(scene, name), name.clone(), VecDeque::new());
         Self { name, observed, aim, judged, paused, left, rounds: 0, looked_again: false, gone: false }
-    }
-
-    /// What it knows.
-    pub fn observed(&self) -> &ObservedQueue {
-        &self.observed
     }
 
     fn plan(&self, world: &World) -> Vec<QueueAction> {
@@ -252,7 +248,8 @@ impl QueueWorker {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct KeyWorker {
     name: String,
-    observed: ObservedKey,
+    /// What it knows.
+    pub observed: ObservedKey,
     desired: DesiredKey,
     /// What is left of the last plan.
     pub left: VecDeque<KeyAction>,
@@ -268,11 +265,6 @@ impl KeyWorker {
         let desired = world.desired_key(scene, name);
         judge::note_accesses(&desired);
         Self { name: name.to_owned(), observed, desired, left: VecDeque::new(), rounds: 0, looked_again: false, gone: false }
-    }
-
-    /// What it knows.
-    pub fn observed(&self) -> &ObservedKey {
-        &self.observed
     }
 
     fn plan(&self, world: &World) -> Vec<KeyAction> {

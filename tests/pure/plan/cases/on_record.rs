@@ -63,7 +63,7 @@ fn compared(mut world: World, scene: &Scene) -> BTreeSet<String> {
             let mut worker = QueueWorker::begin(&world, scene, &name, true);
             while let Step::Did(action) = worker.step(&mut world, scene, &mut faults) {
                 let recorded = ObservedQueue::recorded(&world.queue_status(&name));
-                assert!(!world.queues.contains_key(&name) || of_queue(&recorded) == of_queue(worker.observed()), "{action:?}: {recorded:?}");
+                assert!(!world.queues.contains_key(&name) || of_queue(&recorded) == of_queue(&worker.observed), "{action:?}: {recorded:?}");
                 did.insert(Did::Queue(action).name());
             }
         }
@@ -71,7 +71,7 @@ fn compared(mut world: World, scene: &Scene) -> BTreeSet<String> {
             let mut worker = KeyWorker::begin(&world, scene, &name, true);
             while let Step::Did(action) = worker.step(&mut world, scene, &mut faults) {
                 let recorded = world.keys.get(&name).map(|key| ObservedKey::recorded(&key.status.0));
-                assert!(recorded.as_ref().is_none_or(|recorded| of_key(recorded) == of_key(worker.observed())), "{action:?}: {recorded:?}");
+                assert!(recorded.as_ref().is_none_or(|recorded| of_key(recorded) == of_key(&worker.observed)), "{action:?}: {recorded:?}");
                 did.insert(Did::Key(action).name());
             }
         }
