@@ -58,13 +58,14 @@ impl Finding {
     }
 }
 
-/// `Ready`, `Reconciling` and `Stalled` from the findings that lead to them: the first Stalled one decides, else the first Progressing one.
+/// `Ready`, `Reconciling` and `Stalled` from the findings that lead to them: the first Stalled one decides, else the first Progressing one that is known,
+/// else the first of which nothing is known yet.
 ///
 /// kstatus asks that `Reconciling` and `Stalled` are only there when True; they are left out otherwise.
 pub fn summarise(findings: &[Finding], ready_message: &str) -> Vec<Finding> {
-    let worst =
-        findings.iter().find(|f| f.reason.class() == Class::Stalled).or_else(|| findings.iter().find(|f| f.reason.class() == Class::Progressing));
-    let Some(worst) = worst else {
+    let of = |class: Class| findings.iter().filter(move |finding| finding.reason.class() == class);
+    let progressing = || of(Class::Progressing).find(|finding| finding.status.is_some()).or_else(|| of(Class::Progressing).next());
+    let Some(worst) = of(Class::Stalled).next().or_else(progressing) else {
         return vec![Finding::of(types::READY, Reason::InSync, ready_message)];
     };
     let kstatus = if worst.reason.class() == Class::Stalled { types::STALLED } else { types::RECONCILING };

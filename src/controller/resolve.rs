@@ -148,6 +148,10 @@ pub(super) async fn resolve_key(ctx: &Context, object: &QueueKey, tenant: &Tenan
 fn user_objects(ctx: &Context, key: &QueueKey) -> Vec<Arc<EncryptedQueue>> {
     let mut names: Vec<NamespacedName> = ctx.wake.users_of_key(&key.name_any());
     names.extend(key.spec.queue.clone());
+    // Also whose record somebody cleared.
+    names.extend(
+        key.status.iter().flat_map(|status| &status.users).map(|user| NamespacedName { namespace: user.namespace.clone(), name: user.name.clone() }),
+    );
     if key.spec.scope == KeyScope::Tenant {
         // The key's object comes before the queue's record of it: without these a new shared key would look unused.
         let identity = KeyIdentity::of(&key.spec);

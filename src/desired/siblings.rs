@@ -7,7 +7,7 @@ use super::{DesiredQueue, KeyIdentity, PrincipalRules, Refusal, Violation, defau
 use crate::api::conditions::types;
 use crate::api::queue_key::NamespacedName;
 use crate::api::sensitivity_tier::{Approval, KeyScope};
-use crate::api::{EncryptedQueue, QueueKey, Reason, SensitivityTier, Tenant};
+use crate::api::{EncryptedQueue, QueueKey, QueueKeyStatus, Reason, SensitivityTier, Tenant};
 use crate::names::QueueArn;
 use crate::plan::record::is_lost;
 
@@ -92,8 +92,8 @@ pub fn key_identity(object: &EncryptedQueue, tenant: &Tenant, tier: &Sensitivity
     }
 }
 
-/// Generation of a queue's key: the recorded key's, else that of the newest key of its identity, else the first; of a shared key that has no room for
-/// it, and of one that KMS lost, the next.
+/// Generation of a queue's key: the recorded key's, else that of the key that holds its grants, else of the newest key of its identity, else the first;
+/// of a shared key that has no room for it, and of one that KMS lost, the next.
 pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &SensitivityTier, keys: impl IntoIterator<Item = &'a QueueKey>) -> u32 {
     let identity = key_identity(object, tenant, tier);
     let prefix = identity.name_prefix();
@@ -105,9 +105,13 @@ pub fn key_generation<'a>(object: &EncryptedQueue, tenant: &Tenant, tier: &Sensi
     let has_room = |wanted: u32| {
         !keys.iter().any(|(generation, key)| *generation == wanted && (key.status.as_ref().is_some_and(is_lost) || has_no_room_for(key, object)))
     };
+    // Between its grants and its record there is a newer key when another queue finds this one full.
+    let grants = |key: &QueueKey| key.status.as_ref().is_some_and(|status| holds_grants_of(status, object));
+    let granted = || keys.iter().filter(|(_, key)| grants(key)).map(|(generation, _)| *generation).max();
     // Who finds their key full goes to the newest with the others, and only past that to another.
-    [recorded.unwrap_or(newest), newest].into_iter().find(|generation| has_room(*generation)).unwrap_or(newest + 1)
+    [recorded.or_else(granted).unwrap_or(newest), newest].into_iter().find(|generation| has_room(*generation)).unwrap_or(newest + 1)
 }
+
 /// Whether the key that a queue is under and now leaves is of a tier that asks for approvals; where that cannot be told, it is.
 pub fn leaves_approval<'a>(object: &EncryptedQueue, key: Option<&QueueKey>, tier: impl FnOnce(&str) -> Option<&'a SensitivityTier>) -> bool {
     if object.status.as_ref().is_none_or(|status| status.key.is_none()) {
@@ -119,9 +123,14 @@ pub fn leaves_approval<'a>(object: &EncryptedQueue, key: Option<&QueueKey>, tier
 }
 
 fn has_no_room_for(key: &QueueKey, object: &EncryptedQueue) -> bool {
-    let (Some(status), name) = (&key.status, object_name(object)) else { return false };
+    let Some(status) = &key.status else { return false };
     let is_full = status.conditions.iter().any(|condition| condition.type_ == types::READY && condition.reason == Reason::KeyFull.as_str());
-    is_full && !status.users.iter().any(|user| user.namespace == name.namespace && user.name == name.name)
+    is_full && !holds_grants_of(status, object)
+}
+
+fn holds_grants_of(status: &QueueKeyStatus, object: &EncryptedQueue) -> bool {
+    let name = object_name(object);
+    status.users.iter().any(|user| user.namespace == name.namespace && user.name == name.name)
 }
 
 #[cfg(test)]
@@ -179,5 +188,7 @@ mod tests {
         let user = json!({"namespace": "acme-prod", "name": "orders", "uid": "u", "grantsSha256": "0"});
         keys[0] = key("acme", 2, json!({"conditions": [condition], "users": [user]}));
         assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 2, "who is in stays");
+        queue.status = None;
+        assert_eq!(key_generation(&queue, &tenant, &tier, &keys), 2, "also before that is on record");
     }
 }

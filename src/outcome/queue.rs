@@ -149,8 +149,10 @@ impl QueuePass<'_> {
             }
         }
         // On its way to another key it stays with the one it is under.
-        let is_elsewhere = self.observed.leaves(desired).is_some() || self.observed.is_adopted(desired);
-        status.next_key = (is_elsewhere && self.observed.key.is_some()).then(|| {
+        let (leaves, is_adopted) = (self.observed.leaves(desired).is_some(), self.observed.is_adopted(desired));
+        let is_elsewhere = leaves || is_adopted;
+        // Of a queue that is on record elsewhere nobody looks for another key that it wants: it is said before that key has an object.
+        status.next_key = (leaves || is_adopted && self.observed.key.is_some()).then(|| {
             let recorded = self.observed.next_key.as_ref().filter(|next| next.name == desired.key_name);
             let (grants_sha256, granted_at) = recorded.map(|next| (next.grants_sha256.clone(), Time(next.granted_at))).unzip();
             NextKey { name: desired.key_name.clone(), grants_sha256, granted_at }

@@ -7,6 +7,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use test_support::User;
+use test_support::proxy::{Call, xml_text};
 
 use crate::life::{apply_examples, platform};
 use crate::world::{SECRET_ACCESS_KEY, World};
@@ -160,17 +161,41 @@ async fn no_log_holds_a_secret() {
     world.until_ready("globex-prod", "ledger").await;
     let mut secrets = vec![SECRET_ACCESS_KEY.to_owned(), world.operator_token()];
     let assumed = world.proxy.calls_of("AssumeRole").into_iter().filter(|call| call.access_key == "operator");
-    for answer in assumed.map(|call| call.response.as_str().unwrap().to_owned()) {
-        for element in ["SecretAccessKey", "SessionToken"] {
-            let (_, rest) = answer.split_once(&format!("<{element}>")).unwrap();
-            secrets.push(rest.split_once('<').unwrap().0.to_owned());
-        }
-    }
+    assumed.for_each(|call| secrets.extend(secrets_of(&call)));
     assert!(secrets.len() >= 4 && secrets.iter().all(|secret| secret.len() >= 16), "{secrets:?}");
+    assert_not_logged(&world, &secrets);
+}
+
+/// What an answer of STS lets its reader do.
+fn secrets_of(call: &Call) -> Vec<String> {
+    let answer = call.response.as_str().unwrap();
+    ["SecretAccessKey", "SessionToken"].map(|element| xml_text(answer, element).unwrap().to_owned()).into()
+}
+
+fn assert_not_logged(world: &World, secrets: &[String]) {
     let log = world.operator_log();
     assert!(log.contains("TRACE"), "{log:.2000}");
     for (number, secret) in secrets.iter().enumerate() {
         let line = log.lines().find(|line| line.contains(secret.as_str()));
         assert!(line.is_none(), "secret {number} is in the log: {line:?}");
     }
+}
+
+/// As on EKS: a token in a file, and a role.
+#[tokio::test]
+async fn a_web_identity_is_enough_and_its_token_is_in_no_log() {
+    let mut world = World::new().await;
+    platform(&world).await;
+    let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6ZSJ9.d2ViLWlkZW50aXR5LW9mLXRoZS1vcGVyYXRvcg".to_owned();
+    world.web_identity = Some(token.clone());
+    world.log_filter = "trace,aws_=trace,h2=trace,hyper=trace,rustls=trace,tower=trace";
+    world.start_operator(&[]);
+    apply_examples(&world, &["queue-orders", "queue-ledger"]).await;
+    world.until_ready("acme-prod", "orders").await;
+    world.until_ready("globex-prod", "ledger").await;
+    let asked = world.proxy.calls_of("AssumeRoleWithWebIdentity");
+    assert!(!asked.is_empty() && asked.iter().all(|call| call.request["WebIdentityToken"] == token.as_str()));
+    let secrets: Vec<String> = asked.iter().flat_map(secrets_of).chain([token]).collect();
+    assert!(secrets.len() >= 3);
+    assert_not_logged(&world, &secrets);
 }

@@ -127,7 +127,7 @@ async fn credentials_that_have_expired_are_told_and_renewed_ones_taken_up() {
     world.start_operator(&[]);
     let told = async || {
         let conditions = world.queue("acme-prod", "orders").await.status.unwrap_or_default().conditions;
-        conditions.iter().any(|c| c.message.contains("sts:GetCallerIdentity") && c.message.contains("expired"))
+        conditions.iter().any(|c| c.type_ == "Ready" && c.message.contains("sts:GetCallerIdentity") && c.message.contains("expired"))
     };
     world.until("the queue says that the credentials have expired", told).await;
     assert!(world.proxy.writes_since(mark).is_empty());

@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) control_plane: ControlPlane,
     /// What operators that are started log.
     pub(crate) log_filter: &'static str,
+    /// A token by which the operator gets its credentials; else it has keys.
+    pub(crate) web_identity: Option<String>,
     /// The operator that is started.
     pub(crate) program: PathBuf,
     /// Whether the API server may refuse what the operator asks.
@@ -120,6 +122,7 @@ impl World {
             witness,
             moto: None,
             log_filter: LOG_FILTER,
+            web_identity: None,
             program: env!("CARGO_BIN_EXE_encrypted-queue").into(),
             refusals_expected: false,
         }
@@ -180,11 +183,17 @@ impl World {
         let mut installed = self.installed.lock().expect("nobody panicked");
         let of_release = installed.entry((*release).to_owned()).or_insert_with(|| as_installed(self.control_plane.kubeconfig(), release));
         std::fs::write(&kubeconfig, of_release).expect("a kubeconfig");
+        let credentials = match &self.web_identity {
+            Some(token) => {
+                let file = directory.path().join("token");
+                std::fs::write(&file, token).expect("a token");
+                [format!("AWS_WEB_IDENTITY_TOKEN_FILE={}", file.display()), format!("AWS_ROLE_ARN={OPERATOR}")]
+            }
+            None => ["AWS_ACCESS_KEY_ID=operator".into(), format!("AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")],
+        };
         let mut arguments: Vec<OsString> = [
             format!("KUBECONFIG={}", kubeconfig.display()),
             format!("AWS_ENDPOINT_URL={}", self.proxy.endpoint()),
-            "AWS_ACCESS_KEY_ID=operator".into(),
-            format!("AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}"),
             "AWS_REGION=eu-west-1".into(),
             "AWS_EC2_METADATA_DISABLED=true".into(),
             "NO_COLOR=1".into(),
@@ -200,6 +209,7 @@ impl World {
             "127.0.0.1:0".into(),
         ]
         .into_iter()
+        .chain(credentials)
         .map(Into::into)
         .collect();
         arguments.extend(more.iter().map(Into::into));

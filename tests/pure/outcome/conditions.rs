@@ -35,6 +35,14 @@ fn what_a_person_must_act_on_comes_before_what_is_under_way() {
 }
 
 #[test]
+fn why_it_is_held_up_comes_before_what_is_only_not_known_yet() {
+    let unknown = || Finding::unknown(types::KEY_READY, Reason::WaitingForKey, "not yet");
+    let both = [unknown(), Finding::of(types::QUEUE_READY, Reason::AwsUnavailable, "the credentials have expired")];
+    assert_eq!(message(&merge(&[], &summarise(&both, "ready"), None, at(NOON)), types::READY), "the credentials have expired");
+    assert_eq!(message(&merge(&[], &summarise(&[unknown()], "ready"), None, at(NOON)), types::READY), "not yet");
+}
+
+#[test]
 fn a_transition_time_moves_with_the_status_and_nothing_else() {
     let before = merge(&[], &findings(Reason::WaitingForKey), Some(1), at(MORNING));
     let cases = [

@@ -15,7 +15,7 @@ use super::declared::{Declarations, Window};
 use super::evaluator::{Caller, Request, Verdict, evaluate, items};
 use super::probes::{Holders, key_holders, place_of, queue_holders};
 use super::state::{Aws, Touched};
-use crate::proxy::{Call, Kind};
+use crate::proxy::{Call, Kind, WITH_WEB_IDENTITY};
 
 /// How late either side may hear of a change: the test's watch, or the operator with a call under way.
 const LAG: Duration = Duration::from_secs(5);
@@ -94,10 +94,11 @@ fn denies_suspended(policy: &Value) -> bool {
 
 impl Inspector<'_> {
     fn take(&mut self, call: &Call) {
-        if call.is("AssumeRole")
+        let is_operator = call.is(WITH_WEB_IDENTITY) && call.request["RoleArn"] == self.operator;
+        if (is_operator || call.is("AssumeRole"))
             && let Some(key) = call.response.as_str().and_then(|xml| between(xml, "<AccessKeyId>", "</AccessKeyId>"))
         {
-            let side = if self.own.contains(&call.access_key) { &mut self.own } else { &mut self.others };
+            let side = if is_operator || self.own.contains(&call.access_key) { &mut self.own } else { &mut self.others };
             side.insert(key.to_owned());
         }
         if call.took_effect && call.is("DeleteRole") {

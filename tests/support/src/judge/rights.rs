@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::evaluator::{Caller, Request, Verdict, evaluate, items, texts};
 use super::state::{Aws, Queue, Touched, partition, tags};
-use crate::proxy::{Call, Kind};
+use crate::proxy::{Call, Kind, WITH_WEB_IDENTITY};
 
 const CLUSTER: &str = "encryptedqueue.dev/cluster";
 
@@ -178,11 +178,12 @@ impl Ask {
 impl Replay {
     fn learn_role(&mut self, call: &Call) {
         let answer = call.response.as_str().and_then(|xml| xml.split_once("<AccessKeyId>")?.1.split_once('<')).map(|(key, _)| key);
-        if call.is("AssumeRole")
-            && self.roles.contains_key(&call.access_key)
+        let role = text(&call.request, "RoleArn");
+        let is_operator = call.is(WITH_WEB_IDENTITY) && self.roles.values().any(|own| own == role);
+        if (is_operator || call.is("AssumeRole") && self.roles.contains_key(&call.access_key))
             && let Some(key) = answer
         {
-            self.roles.insert(key.to_owned(), text(&call.request, "RoleArn").to_owned());
+            self.roles.insert(key.to_owned(), role.to_owned());
         }
     }
 

@@ -62,7 +62,7 @@ pub struct Request {
 impl Request {
     /// Parses one call; sequence number and account are the server's to fill in.
     pub fn parse(method: Method, path: String, headers: HeaderMap, body: Bytes) -> Self {
-        let scope = Scope::of(headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default());
+        let mut scope = Scope::of(headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default());
         let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
         let (protocol, operation, params) = if let Some(target) = target {
             let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
@@ -74,6 +74,10 @@ impl Request {
                 None => (Protocol::Other, path_operation(&method, &path), serde_json::from_slice(&body).unwrap_or(Value::Null)),
             }
         };
+        // Whoever has only a token signs nothing.
+        if scope.service.is_empty() && operation == WITH_WEB_IDENTITY {
+            "sts".clone_into(&mut scope.service);
+        }
         let kind = kind_of(&scope.service, &operation);
         Self {
             seq: 0,
@@ -105,6 +109,9 @@ impl Request {
         self.body = Bytes::from(self.params.to_string());
     }
 }
+
+/// How a ServiceAccount's token becomes credentials.
+pub(crate) const WITH_WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
 
 struct Scope {
     access_key: String,

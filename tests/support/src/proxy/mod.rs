@@ -31,7 +31,8 @@ use hyper::Uri;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use classify::{Kind, Request};
+pub(crate) use classify::WITH_WEB_IDENTITY;
+pub use classify::{Kind, Request, xml_text};
 pub use inject::{Effect, Matcher, Matching, Moment, PausePoint, Rule};
 pub use ledger::{Call, Mark, Outcome};
 pub use strict::Strictness;
