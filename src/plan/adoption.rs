@@ -190,11 +190,9 @@ fn record(desired: &DesiredQueue, observed: &ObservedQueue, named: &[&String]) -
             found_keys.push(key);
         }
     }
-    let settings = |which| match observed.queue(which).present().filter(|found| !owner_tags_match(&found.tags, &desired.tags)) {
-        Some(found) => kept_settings(desired, which, found),
-        None => known.settings(which).clone(),
-    };
-    let retention = |which| observed.queue(which).present().and_then(|found| found.attributes.get(RETENTION)?.parse::<i64>().ok()).unwrap_or(0);
+    let found = |which| observed.queue(which).present().filter(|found| !owner_tags_match(&found.tags, &desired.tags));
+    let settings = |which| found(which).map_or_else(|| known.settings(which).clone(), |found| kept_settings(desired, which, found));
+    let retention = |which| found(which).and_then(|found| found.attributes.get(RETENTION)?.parse::<i64>().ok()).unwrap_or(0);
     AdoptionRecord {
         completed_at: None,
         found_keys,

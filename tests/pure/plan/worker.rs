@@ -86,7 +86,8 @@ fn failed(refused: &Refused) -> End {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct QueueWorker {
     name: NamespacedName,
-    observed: ObservedQueue,
+    /// What it knows.
+    pub observed: ObservedQueue,
     aim: Aim,
     judged: Result<Box<DesiredQueue>, Vec<Violation>>,
     paused: bool,
@@ -247,7 +248,8 @@ impl QueueWorker {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct KeyWorker {
     name: String,
-    observed: ObservedKey,
+    /// What it knows.
+    pub observed: ObservedKey,
     desired: DesiredKey,
     /// What is left of the last plan.
     pub left: VecDeque<KeyAction>,

@@ -64,6 +64,8 @@ fn a_queue_without_a_key_is_taken_over_once_its_key_has_settled() {
         assert!(at(&run, "CreateKey") < at(&run, "RecordNextKey") && at(&run, "RecordNextKey") < at(&run, "RecordAdoption"));
         assert!(at(&run, "RecordAdoption") < at(&run, "TagQueue") && at(&run, "TagQueue") < at(&run, "SetQueueAttributes"));
         assert!(at(&run, "SetQueueAttributes") < at(&run, "RecordKeys"));
+        let records = run.names().iter().filter(|did| *did == "RecordAdoption").count();
+        assert_eq!(records, 2, "all that was found, before anything of it is written, and that it is done: {:?}", run.names());
         world.assert_rest(&scene);
         let queue = queue_mut(&mut world, &scene, SOURCE).clone();
         assert_eq!(queue.attributes.get("KmsMasterKeyId"), Some(&own_key(&world)));
@@ -83,6 +85,12 @@ fn until_the_key_has_settled_nothing_of_it_is_written() {
     let mut world = world_with(&scene, &[("KmsMasterKeyId", FOREIGN)]);
     let before = queue_mut(&mut world, &scene, SOURCE).clone();
     let (mut did, name) = (Vec::new(), named("orders"));
+    for _ in 0..2 {
+        // Before the key is made nothing is read again, and whose the queue is is open.
+        world.pass_over_queue(&scene, &name, false, &mut Faults::none(), &mut did);
+        let status = world.queue_status(&name);
+        assert!(status.queue.is_none() && status.dead_letter_queue.is_none() && status.key.is_none() && status.next_key.is_some());
+    }
     for _ in 0..4 {
         world.pass_over_queue(&scene, &name, false, &mut Faults::none(), &mut did);
         for key in world.keys.keys().cloned().collect::<Vec<_>>() {
@@ -209,6 +217,56 @@ fn what_cannot_be_taken_over_is_left_alone_and_the_way_out_is_said() {
 }
 
 #[test]
+fn a_retention_that_the_tier_just_allows_is_kept() {
+    let retention = |found: &str, minimum: i64, maximum: i64| {
+        let scene = taking_over()
+            .with_tier(json!({"spec": {"messageRetentionSeconds": {"minimum": minimum, "maximum": maximum}}}))
+            .with_queue("orders", json!({"spec": {"deadLetter": {"messageRetentionSeconds": maximum}}}));
+        let mut world = world_with(&scene, &[]);
+        queue_mut(&mut world, &scene, SOURCE).attributes.insert("MessageRetentionPeriod".to_owned(), found.to_owned());
+        let held = world.settle(&scene).held();
+        (held, queue_mut(&mut world, &scene, SOURCE).attributes.contains_key("KmsMasterKeyId"))
+    };
+    assert_eq!(retention("604800", 60, 604_800), (vec![], true));
+    assert_eq!(retention("300000", 300_000, 604_800), (vec![], true));
+    assert_eq!(retention("299999", 300_000, 604_800), (vec!["QueueNotAdoptable"], false));
+}
+
+#[test]
+fn a_key_that_the_queue_names_otherwise_is_on_record_by_its_arn() {
+    let scene = taking_over();
+    for name in ["alias/theirs", "key-1"] {
+        let mut world = World::default();
+        let now = world.now;
+        let policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
+        let theirs = world.aws.create_key(&scene.place(), policy, &[].into(), "a stranger's", now);
+        world.aws.at_mut(&scene.place()).aliases.insert("alias/theirs".to_owned(), theirs.id.clone());
+        exists(&mut world, &scene, SOURCE, &[("KmsMasterKeyId", name)]);
+        world.settle(&scene);
+        let previous = world.queue_status(&named("orders")).previous_keys;
+        assert_eq!(previous.iter().map(|previous| &previous.arn).collect::<Vec<_>>(), [&theirs.arn]);
+    }
+}
+
+#[test]
+fn a_key_that_was_left_before_is_still_on_record_when_a_dead_letter_queue_is_taken_over() {
+    let before =
+        taking_over().with_tenant(json!({"spec": {"adoptableQueueNames": ["acme-*"]}})).with_queue("orders", json!({"spec": {"deadLetter": null}}));
+    let mut world = World::default();
+    world.settle(&before);
+    let old = own_key(&world);
+    let moved = before.in_another_tier();
+    world.settle(&moved);
+    let after = moved.with_queue("orders", json!({"spec": {"deadLetter": {"name": "acme-dead"}}}));
+    exists(&mut world, &after, "acme-dead", &[("KmsMasterKeyId", FOREIGN)]);
+    world.settle(&after);
+    let status = world.queue_status(&named("orders"));
+    assert!(status.adoption.is_some_and(|adoption| adoption.completed_at.is_some()));
+    let previous: Vec<_> = status.previous_keys.iter().map(|previous| (previous.arn.as_str(), previous.managed)).collect();
+    assert_eq!(previous, [(old.as_str(), true), (FOREIGN, false)]);
+}
+
+#[test]
 fn a_dead_letter_queue_that_others_use_is_not_taken_from_them() {
     let scene = taking_over();
     let mut world = world_with(&scene, &[]);
@@ -253,6 +311,22 @@ fn a_setting_that_is_declared_at_last_is_no_longer_kept() {
     world.assert_rest(&scene);
     assert_eq!(visibility(&mut world), "30", "the default is a value like any other now");
     assert!(queue_mut(&mut world, &scene, SOURCE).attributes["MessageRetentionPeriod"] == "604800", "and the rest stays");
+}
+
+#[test]
+fn nor_is_one_of_a_dead_letter_queue() {
+    let scene = taking_over();
+    let mut world = world_with(&scene, &[]);
+    exists(&mut world, &scene, DEAD_LETTER, &[]);
+    world.settle(&scene);
+    let retention = |world: &mut World| queue_mut(world, &scene, DEAD_LETTER).attributes["MessageRetentionPeriod"].clone();
+    assert_eq!(retention(&mut world), "604800");
+    let declared = taking_over().with_queue("orders", json!({"spec": {"deadLetter": {"messageRetentionSeconds": 86_400}}}));
+    world.settle(&declared);
+    assert_eq!(retention(&mut world), "86400");
+    world.settle(&scene);
+    world.assert_rest(&scene);
+    assert_eq!(retention(&mut world), "1209600");
 }
 
 #[test]

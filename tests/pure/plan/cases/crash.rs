@@ -118,12 +118,17 @@ fn keys_that_bear_our_tags_but_not_all_our_marks_are_not_taken() {
     let with_nonce: Tags = forged.clone().into_iter().chain([("encryptedqueue.dev/nonce".to_owned(), "nonce-1".to_owned())]).collect();
     let policy = r#"{"Version":"2012-10-17","Id":"encryptedqueue.dev/nonce-1","Statement":[]}"#;
     let foreign_policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    let of_earlier: Tags = forged.clone().into_iter().chain([("encryptedqueue.dev/nonce".to_owned(), "nonce-0".to_owned())]).collect();
+    let earlier = (of_earlier, r#"{"Version":"2012-10-17","Id":"encryptedqueue.dev/nonce-0","Statement":[]}"#, "(nonce-0)", 0);
     let cases = [
         ("another nonce", vec![(forged.clone(), policy, "(nonce-1)", 0)]),
         ("another description", vec![(with_nonce.clone(), policy, "mine", 0)]),
         ("another policy id", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0)]),
         ("older than the nonce", vec![(with_nonce.clone(), policy, "(nonce-1)", -3600)]),
-        ("two, and neither has all", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0), (forged, policy, "(nonce-1)", 0)]),
+        ("two, and neither has all", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0), (forged.clone(), policy, "(nonce-1)", 0)]),
+        ("two that only their policies tell", vec![(with_nonce.clone(), policy, "theirs", 0), (forged.clone(), policy, "theirs too", 0)]),
+        ("one by its tags, the other of an earlier nonce", vec![(with_nonce.clone(), foreign_policy, "(nonce-1)", 0), earlier.clone()]),
+        ("one by its policy, the other of an earlier nonce", vec![(with_nonce.clone(), policy, "mine", 0), earlier]),
         ("one that fits and one that nobody knows", vec![(with_nonce.clone(), policy, "(nonce-1)", 0), (with_nonce, foreign_policy, "mine", 0)]),
     ];
     for (case, keys) in cases {
@@ -138,6 +143,13 @@ fn keys_that_bear_our_tags_but_not_all_our_marks_are_not_taken() {
         assert!(run.told().iter().any(|message| message.contains("key-1") && message.contains("remove the tags")), "{case}: {:?}", run.told());
         assert_eq!(world.aws, before, "{case}");
     }
+    // Nothing says more of one that does not fit than its marks, and it may be one that the operator must not read.
+    let mut world = world;
+    let now = world.now;
+    world.aws.create_key(&scene.place(), policy, &forged, "(nonce-1)", now);
+    let run = world.settle(&scene);
+    assert!(!run.names().iter().any(|name| name == "ReadEvidence" || name == "ReadKey"), "{:?}", run.names());
+    assert!(run.told().iter().any(|message| message.contains("not all of its marks")), "{:?}", run.told());
 }
 
 /// Keys that all bear the nonce and every other mark: each as if an answer had been lost.

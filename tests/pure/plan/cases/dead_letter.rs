@@ -1,5 +1,6 @@
 //! A dead-letter queue that is no longer declared.
 
+use encrypted_queue::outcome::End;
 use encrypted_queue::policy::access::Capability;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -7,6 +8,7 @@ use serde_json::json;
 use super::{DEAD_LETTER, SOURCE, orders, queue_mut, with_any_fault};
 use crate::declare::role;
 use crate::plan::judge::read_key;
+use crate::plan::worker::Faults;
 use crate::plan::world::{Scene, World, named};
 
 fn without(scene: &Scene) -> Scene {
@@ -27,6 +29,9 @@ fn with_messages_it_stays_readable_until_it_is_empty() {
     let began = world.now;
     let run = world.settle(&after);
     assert_eq!(run.held(), ["QueueNotEmpty"]);
+    let end = world.pass_over_queue(&after, &named("orders"), false, &mut Faults::none(), &mut Vec::new());
+    let again = if let Some(End::Held(hold)) = end { hold.until } else { None };
+    assert_eq!(again, Some(world.now + SignedDuration::from_secs(30)), "SQS does not tell when it is empty");
     assert!(world.now >= began + SignedDuration::from_secs(120), "what was on its way has arrived");
     assert!(!queue_mut(&mut world, &after, SOURCE).attributes.contains_key("RedrivePolicy"), "nothing new comes in");
     assert!(queue_mut(&mut world, &after, DEAD_LETTER).attributes["RedriveAllowPolicy"].contains("denyAll"));
@@ -91,4 +96,19 @@ fn a_tier_that_requires_one_keeps_it() {
     world.settle(&after);
     world.assert_rest(&after);
     assert!(world.queue_status(&named("orders")).dead_letter_queue.is_some());
+}
+
+#[test]
+fn one_that_has_become_anothers_is_left_to_them() {
+    let (mut world, before) = orders();
+    world.meddle(|world| {
+        let tags = &mut queue_mut(world, &before, DEAD_LETTER).tags;
+        tags.insert("encryptedqueue.dev/cluster".to_owned(), "another".to_owned());
+    });
+    let (after, theirs) = (without(&before), queue_mut(&mut world, &before, DEAD_LETTER).clone());
+    let run = world.settle(&after);
+    assert_eq!(run.held(), [""; 0], "{:?}", run.told());
+    assert_eq!(*queue_mut(&mut world, &after, DEAD_LETTER), theirs);
+    assert_eq!(world.queue_status(&named("orders")).dead_letter_queue, None);
+    world.assert_rest(&after);
 }

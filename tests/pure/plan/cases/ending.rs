@@ -1,11 +1,14 @@
 //! The end of a declaration.
 
+use encrypted_queue::api::DeletionPolicy;
+use encrypted_queue::plan::KeyAction;
 use encrypted_queue::plan::state::KeyLifecycle;
 use serde_json::json;
 
 use super::{DEAD_LETTER, SOURCE, key_mut, made, orders, queue_mut};
+use crate::plan::operator::Did;
 use crate::plan::worker::{Fault, Faults};
-use crate::plan::world::{Scene, World};
+use crate::plan::world::{Scene, WINDOW, World, named};
 
 fn with_delete() -> Scene {
     Scene::of(&["orders"]).with_queue("orders", json!({"spec": {"deletionPolicy": "Delete"}}))
@@ -122,4 +125,38 @@ fn an_object_whose_key_was_never_made_just_ends() {
         assert!(world.keys.is_empty() && world.queues.is_empty());
         assert_eq!((world.aws.keys().count(), world.aws.queues().count()), (0, 0));
     }
+}
+
+#[test]
+fn an_object_whose_queues_are_gone_waits_for_nobody() {
+    for policy in ["Retain", "Delete"] {
+        let scene = Scene::sharing_a_key(&["bills", "orders"]).with_queue("orders", json!({"spec": {"deletionPolicy": policy}}));
+        let (mut world, mut did) = (made(&scene), Vec::new());
+        world.meddle(|world| world.aws.at_mut(&scene.place()).queues.retain(|name, _| ![SOURCE, DEAD_LETTER].contains(&name.as_str())));
+        world.pass_over_queue(&scene.deleted("orders"), &named("orders"), false, &mut Faults::none(), &mut did);
+        assert!(!world.queues.contains_key(&named("orders")), "{policy}: {did:?}");
+    }
+}
+
+#[test]
+fn a_key_that_kms_may_show_late_is_waited_for() {
+    let scene = with_delete();
+    let mut world = made(&scene);
+    let made_at = world.keys.values().next().unwrap().status.0.creation.as_ref().unwrap().started_at.0;
+    world.meddle(|world| world.aws.at_mut(&scene.place()).keys.clear());
+    world.settle(&scene.deleted("orders"));
+    assert!(world.keys.is_empty());
+    assert!(world.now >= made_at + WINDOW.0);
+}
+
+#[test]
+fn with_delete_a_key_that_has_become_anothers_is_let_go_of() {
+    let scene = with_delete();
+    let mut world = made(&scene);
+    world.meddle(|world| drop(key_mut(world, &scene).tags.insert("encryptedqueue.dev/cluster".to_owned(), "another".to_owned())));
+    let run = world.settle(&scene.clone().deleted("orders"));
+    let ends: Vec<_> =
+        run.did.iter().filter_map(|did| if let Did::Key(KeyAction::EndObject { policy }) = did { Some(*policy) } else { None }).collect();
+    assert_eq!(ends, [DeletionPolicy::Retain]);
+    assert_eq!(key_mut(&mut world, &scene).metadata.lifecycle, KeyLifecycle::Enabled);
 }

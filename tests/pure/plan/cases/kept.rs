@@ -145,3 +145,12 @@ fn administrators_of_a_paused_queues_key_go_at_once_and_come_later() {
         assert_eq!(run.writes(), ["PutKeyPolicy"], "{list}");
     }
 }
+
+#[test]
+fn a_paused_queue_without_a_dead_letter_queue_is_narrowed_as_well() {
+    let scene = Scene::of(&["orders"]).with_queue("orders", json!({"spec": {"deadLetter": null}}));
+    let mut world = made(&scene);
+    let held = tightened(scene.paused("orders"));
+    assert_eq!(world.settle(&held).writes(), ["SetQueueAttributes", "PutKeyPolicy"]);
+    assert_eq!(admitted(&world, &held), (vec!["acme-api".to_owned()], vec!["acme-api".to_owned()]));
+}

@@ -107,6 +107,32 @@ fn a_key_made_just_now_is_not_lost() {
 }
 
 #[test]
+fn when_its_window_is_over_a_key_that_kms_does_not_show_is_lost() {
+    let (mut world, scene) = orders();
+    lose(&mut world, &scene);
+    let key = world.keys.keys().next().unwrap().clone();
+    let started_at = world.keys[&key].status.0.creation.as_ref().unwrap().started_at.0;
+    for (at, reason) in [(started_at + WINDOW.0 - SignedDuration::from_secs(1), "SearchingForKey"), (started_at + WINDOW.0, "KeyLost")] {
+        let mut world = world.clone();
+        world.now = at;
+        let end = world.pass_over_key(&scene, &key, true, &mut Faults::none(), &mut Vec::new()).unwrap();
+        assert_eq!(end.obstacle().unwrap().0.as_str(), reason);
+    }
+}
+
+#[test]
+fn a_record_that_somebody_edited_loses_no_key() {
+    let (mut world, scene) = edited(|status| status.access_revision = Some(7));
+    lose(&mut world, &scene);
+    // The seal covers id, ARN and nonce.
+    world.keys.values_mut().next().unwrap().status.0.key_sha256 = Some("0".repeat(64));
+    let key = world.keys.keys().next().unwrap().clone();
+    let end = world.pass_over_key(&scene, &key, true, &mut Faults::none(), &mut Vec::new()).unwrap();
+    assert_eq!(end.obstacle().unwrap().0.as_str(), "KeyConflict");
+    assert_eq!(world.keys[&key].status.0.lost_at, None);
+}
+
+#[test]
 fn a_key_that_comes_back_is_not_lost_any_more() {
     let (mut world, scene) = orders();
     let site = world.aws.at(&scene.place());
@@ -172,6 +198,9 @@ fn a_record_that_names_another_key_is_put_right_by_alias_or_marks() {
                 world.pass_over_key(&scene, &key, false, &mut Faults::none(), &mut did);
             }
             assert_eq!(world.keys[&key].status.0.arn.as_deref(), Some(place.key_arn("key-1").as_str()), "{case}: {did:?}");
+            // What is in another account, or contradicts itself, is not asked of KMS.
+            let asks_first = did.first().is_some_and(|did| did.name() == "ReadKey");
+            assert_eq!(asks_first, arn.as_ref().is_some_and(|arn| *arn == place.key_arn(id.as_ref().unwrap())), "{case}: {did:?}");
             world.check(&scene);
             world.assert_rest(&scene);
             assert_eq!(world.aws.at(&place).keys["key-2"], stranger, "{case}");
@@ -229,6 +258,22 @@ fn tags_that_somebody_took_off_are_put_back_where_all_else_says_whose_key_it_is(
             assert_eq!(world.aws.keys().count(), 1);
         }
     }
+    // The policy's id is enough, and so is the alias.
+    for by_policy in [true, false] {
+        let (mut world, scene) = orders();
+        world.meddle(|world| {
+            let key = key_mut(world, &scene);
+            key.tags.clear();
+            if by_policy {
+                world.aws.at_mut(&scene.place()).aliases.clear();
+            } else {
+                key.policy = key.policy.replace("encryptedqueue.dev/nonce-1", "theirs");
+            }
+        });
+        world.check(&scene);
+        world.assert_rest(&scene);
+        assert_eq!(world.aws.keys().count(), 1);
+    }
     // Without alias and policy id nothing says so any more.
     let (mut world, scene) = orders();
     world.meddle(|world| {
@@ -269,19 +314,26 @@ fn a_use_that_nothing_explains_keeps_a_key_that_was_left() {
     let previous = world.queue_status(&named("orders")).previous_keys[0].clone();
     let (switched, until) = (previous.switched_at.0, previous.decrypt_until.0);
     let day = SignedDuration::from_hours(24);
-    let pending = |operation: &str, at, hidden: bool| {
+    let pending_at = |now, operation: &str, at, hidden: bool| {
         let mut world = world.clone();
         world.aws.at_mut(&after.place()).keys.get_mut("key-1").unwrap().used = Some((at, operation.to_owned()));
         world.aws.hides_use = hidden;
-        world.now = until;
+        world.now = now;
         let run = world.settle(&after);
         let is_pending = world.aws.at(&after.place()).keys["key-1"].metadata.lifecycle == KeyLifecycle::PendingDeletion;
         let told = run.told().iter().any(|message| message.contains(operation) && message.contains("kept until nobody has used it"));
         assert_eq!((is_pending, told), if is_pending { (true, false) } else { (false, true) }, "{operation} {at}: {:?}", run.told());
         is_pending
     };
+    let pending = |operation: &str, at, hidden| pending_at(until, operation, at, hidden);
     assert!(pending("Decrypt", until - day, false), "consumers read what was there");
     assert!(!pending("GenerateDataKey", switched + day, false), "somebody sends under it");
     assert!(pending("GenerateDataKey", switched, false));
     assert!(pending("GenerateDataKey", switched + day, true), "where KMS does not tell, the queues have the word");
+    // SQS may know late that the queue has left, and the clock of KMS may be behind.
+    let (late, second) = (switched + SignedDuration::from_secs(120 + 300), SignedDuration::from_secs(1));
+    assert!(pending("GenerateDataKey", late, false) && !pending("GenerateDataKey", late + second, false));
+    // Quiet for as long as the deletion takes, it is needed no more.
+    let (used, month) = (switched + day, SignedDuration::from_hours(30 * 24));
+    assert!(!pending_at(used + month - second, "GenerateDataKey", used, false) && pending_at(used + month, "GenerateDataKey", used, false));
 }

@@ -218,6 +218,24 @@ fn a_record_that_somebody_cleared_in_mid_migration_is_found_again() {
 }
 
 #[test]
+fn what_is_needed_of_the_old_key_ends_to_the_moment() {
+    let (mut world, before) = orders();
+    let key = world.keys.keys().next().unwrap().clone();
+    let after = before.in_another_tier();
+    world.settle(&after);
+    let previous = world.queue_status(&named("orders")).previous_keys[0].clone();
+    let needed = |at| {
+        let world = World { now: at, ..world.clone() };
+        world.desired_key(&after, &key).users.iter().flat_map(|user| user.access.grants.keys().map(|grant| grant.capability)).collect::<BTreeSet<_>>()
+    };
+    let (second, spread_at) = (SignedDuration::from_secs(1), previous.switched_at.0 + SignedDuration::from_secs(120));
+    assert!(needed(spread_at - second).contains(&Capability::Send));
+    assert!(!needed(spread_at).contains(&Capability::Send) && needed(spread_at).contains(&Capability::Receive));
+    assert!(needed(previous.decrypt_until.0 - second).contains(&Capability::Receive));
+    assert!(needed(previous.decrypt_until.0).is_empty());
+}
+
+#[test]
 fn raised_retention_lengthens_what_is_still_to_expire() {
     let (mut world, before) = orders();
     let after = before.in_another_tier();

@@ -18,6 +18,7 @@ mod lost;
 mod migration;
 mod moves;
 mod noted;
+mod on_record;
 mod queue_told;
 mod record;
 mod recorded;

@@ -1,8 +1,11 @@
 //! What an action did is noted as AWS has it: the next round of the same pass plans from that, without reading again.
 
+use std::collections::BTreeSet;
+
+use encrypted_queue::names::QueueArn;
 use encrypted_queue::plan::effect::{KeyEffect, QueueEffect};
 use encrypted_queue::plan::observed::{CurrentKey, NextKeyRecord};
-use encrypted_queue::plan::state::{KeyLifecycle, KeyMetadata, KeyState, QueueState, RotationState, Tags};
+use encrypted_queue::plan::state::{KeyLifecycle, KeyMetadata, KeyState, KmsGrant, QueueState, RotationState, Tags};
 use encrypted_queue::plan::{KeyAction, ObservedKey, ObservedQueue, QueueAction, Seen};
 use encrypted_queue::policy::queue_policy::QueueKind;
 use jiff::{SignedDuration, Timestamp};
@@ -82,6 +85,29 @@ fn rotations_on_demand_are_counted_unless_none_was_needed() {
     let served = |rotated| KeyAction::RecordRotationServed { requested_at: now(), rotated };
     let count = |before, rotated| done(ObservedKey { rotations_on_demand: before, ..key() }, &served(rotated)).rotations_on_demand;
     assert_eq!([count(3, true), count(3, false)], [4, 3]);
+}
+
+#[test]
+fn a_dead_letter_queue_that_is_about_to_be_made_is_on_record_from_then_on() {
+    let dead = QueueArn::parse("arn:aws:sqs:eu-central-1:111122223333:dead").unwrap();
+    let forget = |dead_letter: Option<&QueueArn>| QueueAction::ForgetApplied { tag_keys: Vec::new(), dead_letter: dead_letter.cloned() };
+    let mut queue = queue();
+    queue.note(&forget(None), QueueEffect::Done, now());
+    assert!(!queue.dead_letter_recorded);
+    queue.note(&forget(Some(&dead)), QueueEffect::Done, now());
+    assert!(queue.dead_letter_recorded);
+    queue.note(&forget(None), QueueEffect::Done, now());
+    assert!(queue.dead_letter_recorded);
+}
+
+#[test]
+fn a_grant_that_was_revoked_is_gone_and_the_others_are_there() {
+    let mut observed = key();
+    let Seen::Present(state) = &mut observed.state else { panic!() };
+    let grant = |id: &str| KmsGrant { id: id.to_owned(), grantee: String::new(), operations: BTreeSet::new() };
+    state.grants = vec![grant("one"), grant("two")];
+    let revoke = KeyAction::RevokeGrant { id: "id".to_owned(), grant: "one".to_owned(), grantee: String::new() };
+    assert_eq!(done(observed, &revoke).state.present().unwrap().grants, [grant("two")]);
 }
 
 #[test]

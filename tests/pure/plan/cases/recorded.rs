@@ -124,3 +124,23 @@ fn a_queue_that_was_never_made_leaves_nothing_under_a_key_that_it_does_not_use()
     assert!(uses(&under), "its queues are under it");
     assert!(!uses(&patched(&under, &json!({"status": {"queue": null, "deadLetterQueue": null}}))));
 }
+
+#[test]
+fn a_reference_that_contradicts_itself_is_not_believed() {
+    let (queue, _) = stored();
+    let url = |reference: serde_json::Value| observed_queue(&patched(&queue, &json!({"status": {"queue": reference}})), None, &[], false).source_url;
+    assert!(url(json!({})).is_some_and(|url| !url.is_empty()));
+    for edit in [json!({"url": "https://sqs.eu-west-1.amazonaws.com/111122223333/strangers"}), json!({"name": "strangers"})] {
+        assert_eq!(url(edit.clone()).as_deref(), Some(""), "{edit}");
+    }
+}
+
+#[test]
+fn deleted_principals_that_a_queue_reports_and_the_loss_of_a_key_are_observed() {
+    let (queue, key) = stored();
+    let reporting = patched(&queue, &json!({"status": {"access": {"deletedPrincipals": [{"id": "AROAWORKERS0FIRST0LIFE", "roles": []}]}}}));
+    let ids = |queue| observed_queue(queue, None, &[], false).deleted.into_iter().map(|deleted| deleted.id).collect::<Vec<_>>();
+    assert_eq!((ids(&queue), ids(&reporting)), (vec![], vec!["AROAWORKERS0FIRST0LIFE".to_owned()]));
+    let lost = patched(&key, &json!({"status": {"lostAt": "2026-11-23T00:00:00Z"}}));
+    assert_eq!([observed_key(&key, false).lost, observed_key(&lost, false).lost], [false, true]);
+}

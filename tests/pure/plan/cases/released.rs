@@ -2,7 +2,7 @@
 
 use encrypted_queue::api::DeletionPolicy;
 use encrypted_queue::api::queue_key::QueueKeyStatus;
-use encrypted_queue::plan::state::KeyLifecycle;
+use encrypted_queue::plan::state::{KeyLifecycle, Tags};
 use encrypted_queue::plan::teardown::plan_key_remade;
 use encrypted_queue::plan::{KeyAction, ObservedKey};
 use encrypted_queue::policy::queue_policy::{Denial, QueueKind};
@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{SOURCE, key_mut, made, orders};
 use crate::declare::role;
 use crate::plan::judge::{read_key, read_queue};
+use crate::plan::operator::Did;
 use crate::plan::worker::{Fault, Faults};
 use crate::plan::world::{Scene, WINDOW, World};
 
@@ -193,4 +194,58 @@ fn a_queue_key_deleted_by_hand_stays_until_its_key_can_be_found_again() {
         world.assert_rest(&scene);
         assert_eq!(world.aws.keys().count(), 1, "after {last}");
     }
+}
+
+#[test]
+fn one_that_was_let_go_of_loses_nothing_by_what_becomes_of_the_others() {
+    let scene = Scene::sharing_a_key(&["bills", "mail", "orders"]);
+    let mut world = made(&scene);
+    let held = grants(&world, &scene, "bills");
+    let without = scene.clone().deleted("bills");
+    world.settle(&without);
+    // Another is paused, and goes as well.
+    for (others, released) in
+        [(without.clone().paused("orders"), 1), (without.clone().deleted("mail"), 2), (without.deleted("mail").deleted("orders"), 2)]
+    {
+        world.check(&others);
+        assert_eq!(grants(&world, &scene, "bills"), held);
+        assert!(world.keys.is_empty() || status_of_key(&world).released_queues.len() == released, "{:?}", status_of_key(&world).released_queues);
+    }
+}
+
+#[test]
+fn letting_go_of_a_queue_writes_no_policy() {
+    for names in [&["orders"][..], &["bills", "orders"]] {
+        let scene = Scene::sharing_a_key(names);
+        let mut world = made(&scene);
+        let run = world.check(&scene.deleted("orders"));
+        assert!(run.names().contains(&"RecordReleased".to_owned()) && !run.names().contains(&"PutKeyPolicy".to_owned()), "{:?}", run.names());
+    }
+}
+
+#[test]
+fn only_a_key_of_its_own_that_could_not_be_found_again_keeps_a_queue_key_that_was_deleted() {
+    let another: Tags = [("encryptedqueue.dev/cluster".to_owned(), "another".to_owned())].into();
+    let next = |alias: bool, tags: &Tags, lifecycle: KeyLifecycle| {
+        let (mut world, scene) = orders();
+        world.meddle(|world| {
+            if !alias {
+                world.aws.at_mut(&scene.place()).aliases.clear();
+            }
+            let key = key_mut(world, &scene);
+            key.tags.extend(tags.clone());
+            key.metadata.lifecycle = lifecycle;
+        });
+        let name = world.keys.keys().next().unwrap().clone();
+        let (desired, mut observed) = (world.desired_key(&scene, &name), ObservedKey::recorded(&world.keys[&name].status.0));
+        let read = plan_key_remade(&desired, &observed, WINDOW, world.now).remove(0);
+        let effect = world.aws.apply_to_key(&scene.place(), &read, world.now).unwrap();
+        observed.note(&read, effect, world.now);
+        Did::Key(plan_key_remade(&desired, &observed, WINDOW, world.now).remove(0)).name()
+    };
+    let ours = Tags::new();
+    assert_eq!(next(true, &ours, KeyLifecycle::Enabled), "EndObject");
+    assert_eq!(next(false, &ours, KeyLifecycle::Enabled), "CreateAlias");
+    assert_eq!(next(false, &ours, KeyLifecycle::PendingDeletion), "CancelKeyDeletion", "KMS gives such a key no alias");
+    assert_eq!(next(false, &another, KeyLifecycle::Enabled), "EndObject");
 }

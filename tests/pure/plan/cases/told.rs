@@ -1,6 +1,6 @@
 //! Actions in words, as Events and `plan` tell them.
 
-use encrypted_queue::plan::observed::{CurrentKey, PreviousKeyRecord};
+use encrypted_queue::plan::observed::{AdoptionRecord, CurrentKey, PreviousKeyRecord};
 use encrypted_queue::plan::render::{key_action, queue_action};
 use encrypted_queue::plan::{KeyAction, QueueAction};
 use encrypted_queue::policy::queue_policy::QueueKind;
@@ -34,4 +34,11 @@ fn keys_that_a_queue_was_moved_away_from_are_told_as_long_as_there_are_any() {
 fn of_keys_the_tags_are_named() {
     let tag = KeyAction::TagKey { id: "1234".to_owned(), tags: map(&[("owner", "a"), ("stage", "b")]) };
     assert_eq!(key_action(&tag), "tag key 1234 with owner, stage");
+}
+
+#[test]
+fn of_a_queue_that_is_taken_over_beginning_and_end_are_told() {
+    let told = |completed_at| queue_action(&QueueAction::RecordAdoption { record: AdoptionRecord { completed_at, ..AdoptionRecord::default() } });
+    assert_eq!(told(None), "note how the queue was found");
+    assert_eq!(told(Some("2026-11-23T00:00:00Z".parse().unwrap())), "note that the queue is taken over");
 }

@@ -122,3 +122,33 @@ fn status_says_until_when_cached_data_keys_may_serve_whoever_lost_access() {
     world.settle(&suspended.with_tenant(json!({"spec": {"access": "Suspended"}})));
     assert!(until(&world).unwrap() >= before + jiff::SignedDuration::from_secs(300));
 }
+
+#[test]
+fn a_later_revocation_does_not_shorten_what_status_says_of_an_earlier_one() {
+    let with = |names: &[&str], reuse: i32| {
+        let scene = Scene::of(&["orders"]).with_queue("orders", consumers(names));
+        scene.with_queue("orders", json!({"spec": {"key": {"dataKeyReuseSeconds": reuse}}}))
+    };
+    let mut world = made(&with(&["acme-worker", "acme-second", "acme-third"], 900));
+    let until = |world: &World| world.queue_status(&named("orders")).access.unwrap().cached_data_keys_until.unwrap().0;
+    world.settle(&with(&["acme-worker", "acme-second"], 300));
+    let first = until(&world);
+    world.wait(10);
+    let second = world.now;
+    world.settle(&with(&["acme-worker"], 300));
+    assert!(first > second + jiff::SignedDuration::from_secs(600), "SQS may still have data keys of before");
+    assert_eq!(until(&world), first);
+}
+
+#[test]
+fn a_role_that_kms_does_not_know_opens_the_queue_to_nobody_before_the_key_does() {
+    let (mut world, scene) = orders();
+    world.aws.missing.insert(role("acme-ghost"));
+    let edited = scene.with_queue("orders", consumers(&["acme-worker", "acme-ghost"]));
+    world.settle(&edited);
+    let wider = edited.with_queue("orders", consumers(&["acme-worker", "acme-ghost", "acme-second"]));
+    world.pass_over_queue(&wider, &named("orders"), true, &mut Faults::none(), &mut Vec::new());
+    assert_eq!(says_who_receives(&world, &wider), (false, false));
+    world.settle(&wider);
+    assert_eq!(says_who_receives(&world, &wider), (true, true));
+}
