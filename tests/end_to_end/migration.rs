@@ -1,5 +1,6 @@
 //! A queue that runs moves to another tier's key: never without encryption, nobody shut out, no message lost.
 
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::life::{apply_examples, platform};
@@ -32,7 +33,8 @@ async fn another_tier_gives_the_queue_another_key_and_messages_stay_readable() {
     // The old key stays, enabled and for the consumers, and the message that is under it is read.
     let policy = kms.get_key_policy().key_id(old.arn.clone().unwrap()).send().await.unwrap().policy.unwrap();
     assert!(policy.contains("acme-orders-worker"), "{policy}");
-    assert!(kms.describe_key().key_id(old.arn.unwrap()).send().await.unwrap().key_metadata.unwrap().enabled());
+    let old_arn = old.arn.clone().unwrap();
+    assert!(kms.describe_key().key_id(&old_arn).send().await.unwrap().key_metadata.unwrap().enabled());
     let received = sqs.receive_message().queue_url(&url).send().await.unwrap();
     assert_eq!(received.messages()[0].body(), Some("sent before"));
     let retiring = async || world.keys().get(&old.name).await.unwrap().status.unwrap().retirement.is_some();
@@ -41,6 +43,21 @@ async fn another_tier_gives_the_queue_another_key_and_messages_stay_readable() {
     assert!(!operations.iter().any(|name| name == "DisableKey" || name == "ScheduleKeyDeletion"), "{operations:?}");
     let events = world.events("acme-prod", "orders").await;
     assert!(events.iter().any(|(reason, _)| reason == "Migrating"), "{events:?}");
+
+    // The key that messages are under is not forgotten with the record of it.
+    let fields = ["queue", "deadLetterQueue", "key", "previousKeys", "conditions", "appliedSha256", "observedGeneration"];
+    let nothing: serde_json::Map<_, _> = fields.iter().map(|field| ((*field).to_owned(), json!(null))).collect();
+    let cleared = Patch::Merge(json!({"status": nothing}));
+    world.queues("acme-prod").patch_status("orders", &PatchParams::default(), &cleared).await.unwrap();
+    let found_again = async || {
+        let status = world.queue("acme-prod", "orders").await.status.unwrap();
+        status.key.as_ref() == Some(&new) && status.previous_keys.iter().any(|previous| previous.name.as_ref() == Some(&old.name))
+    };
+    world.until("both keys are on record again", found_again).await;
+    world.until_ready("acme-prod", "orders").await;
+    let policies: Vec<_> = world.proxy.writes_since(mark).into_iter().filter(|call| call.operation == "PutKeyPolicy").collect();
+    let still = kms.get_key_policy().key_id(old_arn).send().await.unwrap().policy.unwrap();
+    assert!(still.contains("acme-orders-worker"), "{still} after {policies:?}");
 }
 
 #[tokio::test]
