@@ -213,6 +213,10 @@ def links(page):
 
 
 def broken_links():
+    for page in [*DOCS.rglob("*.md"), ROOT / "ARCHITECTURE.md"]:
+        for file, test in re.findall(r"`([\w/]+\.rs)::(\w+)`", page.read_text()):
+            if not (ROOT / file).exists() or f"fn {test}(" not in (ROOT / file).read_text():
+                yield f"{page.relative_to(ROOT)}: {file}::{test}: there is no such test"
     in_book = {(DOCS / link).resolve() for link in links(DOCS / "SUMMARY.md")}
     pages = sorted(DOCS.rglob("*.md"))
     for page in [*pages, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
@@ -259,7 +263,7 @@ def check_links(_arguments):
     broken = list(broken_links())
     if broken:
         sys.exit("\n".join(broken))
-    print(f"docs: links of {len(list(DOCS.rglob('*.md')))} pages hold")
+    print(f"docs: links and tests of {len(list(DOCS.rglob('*.md')))} pages hold")
 
 
 def stage(arguments):

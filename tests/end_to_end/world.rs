@@ -191,7 +191,7 @@ impl World {
             }
             None => ["AWS_ACCESS_KEY_ID=operator".into(), format!("AWS_SECRET_ACCESS_KEY={SECRET_ACCESS_KEY}")],
         };
-        let mut arguments: Vec<OsString> = [
+        let settings = [
             format!("KUBECONFIG={}", kubeconfig.display()),
             format!("AWS_ENDPOINT_URL={}", self.proxy.endpoint()),
             "AWS_REGION=eu-west-1".into(),
@@ -207,11 +207,8 @@ impl World {
             OPERATOR.into(),
             "--http-address".into(),
             "127.0.0.1:0".into(),
-        ]
-        .into_iter()
-        .chain(credentials)
-        .map(Into::into)
-        .collect();
+        ];
+        let mut arguments: Vec<OsString> = credentials.into_iter().chain(settings).map(Into::into).collect();
         arguments.extend(more.iter().map(Into::into));
         Server::start("operator", directory, Path::new("/usr/bin/env"), &arguments).expect("the operator starts")
     }
