@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks the workflows for GitHub, the project's own and those of the examples, and that they name actions by commit. With shellcheck on the PATH, actionlint has it read their scripts.
+# Checks the workflows for GitHub, the project's own and those of the examples: by actionlint, and that they name actions by commit. With shellcheck on
+# the PATH, actionlint has it read their scripts.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/common.sh
