@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The image as a registry has it, for amd64 and arm64: docker buildx build --platform linux/amd64,linux/arm64 .
 # tools/image.sh builds the same without a daemon.
-FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-bookworm AS build
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 ARG TARGETARCH
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates python3 \
         gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-x86-64-linux-gnu libc6-dev-amd64-cross && \

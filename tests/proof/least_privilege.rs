@@ -17,8 +17,10 @@ const QUEUE: &str = "arn:aws:sqs:eu-west-1:111122223333:acme-orders";
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1";
 const CLUSTER: &str = "encryptedqueue.dev/cluster";
 
-/// All that is attached to roles of the operator and of auditors.
-const ATTACHED: [&str; 7] = ["tenant-roles", "queues-and-keys", "adoption", "pod-identity-associations", "cost", "drift-consumer", "audit"];
+/// All that is attached to roles of the operator and of readers.
+const ATTACHED: [&str; 8] = ["tenant-roles", "queues-and-keys", "adoption", "pod-identity-associations", "cost", "drift-consumer", "audit", "plan"];
+/// What of this the operator itself has nowhere.
+const OF_READERS: [&str; 2] = ["audit", "plan"];
 
 fn attached(name: &str) -> Value {
     policy_of(name, "aws", ACCOUNT, "mine", "acme-*")
@@ -120,24 +122,41 @@ fn what_is_not_the_operators_is_refused() {
         ("drift-consumer", "sqs:ReceiveMessage", QUEUE, vec![MINE], false),
         ("audit", "sqs:GetQueueAttributes", QUEUE, vec![], true),
         ("audit", "sqs:SetQueueAttributes", QUEUE, vec![MINE], false),
+        ("plan", "sqs:GetQueueUrl", QUEUE, vec![], true),
+        ("plan", "sqs:GetQueueUrl", "arn:aws:sqs:eu-west-1:444455556666:acme-orders", vec![], false),
+        ("plan", "kms:ListKeyRotations", KEY, vec![], true),
     ] {
         let said = verdict(&of_anyone(&attached(name)), &request(action, resource, &context));
         assert_eq!(said == Verdict::Allowed, allowed, "{name}: {action} on {resource} {context:?} is {said:?}");
     }
 }
 
+/// `plan` and `adopt` read by the operator's own calls.
+#[test]
+fn readers_read_what_the_operator_reads() {
+    let of = |name: &str| actions(&attached(name)).into_iter().map(|(_, action)| action).collect::<BTreeSet<String>>();
+    let reads =
+        |action: &String| action.split_once(':').is_some_and(|(_, name)| ["Describe", "Get", "List"].iter().any(|verb| name.starts_with(verb)));
+    let operators: BTreeSet<String> = of("queues-and-keys").into_iter().filter(reads).collect();
+    let readers = &of("audit") | &of("plan");
+    // `audit --who-decrypted` alone reads CloudTrail's events, the operator alone tells which declared roles do not exist.
+    let differing: Vec<&str> = operators.symmetric_difference(&readers).map(String::as_str).collect();
+    assert_eq!(differing, ["cloudtrail:LookupEvents", "iam:GetRole"]);
+}
+
 #[test]
 fn a_tenants_role_asks_for_the_external_id() {
-    let trust = policy("tenant-role-trust", &[("OperatorRoleArn", OPERATOR), ("ExternalId", "acme-7f3a")]);
     let tenant_role = "arn:aws:iam::444455556666:role/encrypted-queue-operator";
-    for (context, allowed) in [(&[("sts:ExternalId", "acme-7f3a")][..], true), (&[("sts:ExternalId", "globex")], false), (&[], false)] {
-        let mut trust = trust.clone();
+    for (name, trusted) in [("tenant-role-trust", "OperatorRoleArn"), ("reader-trust", "ReaderPrincipalArns")] {
+        let mut trust = policy(name, &[(trusted, OPERATOR), ("ExternalId", "acme-7f3a")]);
         // A role's trust policy is about the role itself, and names no resource.
         trust["Statement"][0]["Resource"] = "*".into();
-        let mut asked = request("sts:AssumeRole", tenant_role, context);
-        assert_eq!(verdict(&trust, &asked) == Verdict::Allowed, allowed, "{context:?}");
-        asked.caller = Caller::Session { role: "arn:aws:iam::111122223333:role/other".to_owned(), name: "s".to_owned() };
-        assert_eq!(verdict(&trust, &asked), Verdict::Silent);
+        for (context, allowed) in [(&[("sts:ExternalId", "acme-7f3a")][..], true), (&[("sts:ExternalId", "globex")], false), (&[], false)] {
+            let mut asked = request("sts:AssumeRole", tenant_role, context);
+            assert_eq!(verdict(&trust, &asked) == Verdict::Allowed, allowed, "{name} {context:?}");
+            asked.caller = Caller::Session { role: "arn:aws:iam::111122223333:role/other".to_owned(), name: "s".to_owned() };
+            assert_eq!(verdict(&trust, &asked), Verdict::Silent);
+        }
     }
 }
 
@@ -201,7 +220,7 @@ fn every_right_is_taken_by_some_test() {
     let taken = taken();
     let (mut unused, mut found) = (Vec::new(), BTreeSet::new());
     let excused = |right: &str| UNTAKEN.iter().any(|(excused, _)| *excused == right);
-    for name in ATTACHED.iter().filter(|name| **name != "audit") {
+    for name in ATTACHED.iter().filter(|name| !OF_READERS.contains(name)) {
         for (_, action) in actions(&attached(name)) {
             let right = format!("{name} {action}");
             if taken.contains(&format!("aws {right} needed")) {

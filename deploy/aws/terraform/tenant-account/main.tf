@@ -14,13 +14,21 @@ locals {
     QueueNames          = var.queue_names
     AdoptableQueueNames = var.adoptable_queue_names
     DriftEventBusArn    = var.drift_event_bus_arn
+    ReaderPrincipalArns = local.readers
   }
   attached = {
     "queues-and-keys" = true
     "adoption"        = var.adoptable_queue_names != ""
     "cost"            = var.read_traffic
   }
-  forwards = var.drift_event_bus_arn != ""
+  # Stays as it stands in the policy, where a list takes its place.
+  readers = "$${ReaderPrincipalArns}"
+  read = {
+    "plan" = true
+    "cost" = var.read_traffic
+  }
+  has_readers = length(var.reader_principal_arns) > 0
+  forwards    = var.drift_event_bus_arn != ""
 }
 
 resource "aws_iam_role" "operator" {
@@ -45,6 +53,35 @@ resource "aws_iam_policy" "audit" {
   description = "Reads every queue and key, and no message"
   policy      = templatefile("${local.source}/policies/audit.json", local.names)
   tags        = var.tags
+}
+
+resource "aws_iam_role" "reader" {
+  count = local.has_readers ? 1 : 0
+
+  name                 = var.reader_role_name
+  description          = "Reads what encrypted-queue-operator makes and finds in this account"
+  max_session_duration = 3600
+  assume_role_policy = replace(
+    templatefile("${local.source}/policies/reader-trust.json", local.names),
+    jsonencode(local.readers),
+    jsonencode(var.reader_principal_arns),
+  )
+  tags = var.tags
+}
+
+resource "aws_iam_role_policy_attachment" "reader" {
+  count = local.has_readers ? 1 : 0
+
+  role       = aws_iam_role.reader[0].name
+  policy_arn = aws_iam_policy.audit.arn
+}
+
+resource "aws_iam_role_policy" "reader" {
+  for_each = toset([for name, attached in local.read : name if attached && local.has_readers])
+
+  name   = each.key
+  role   = aws_iam_role.reader[0].name
+  policy = templatefile("${local.source}/policies/${each.key}.json", local.names)
 }
 
 resource "aws_iam_role" "forwarding" {

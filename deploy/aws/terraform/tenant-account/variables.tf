@@ -39,9 +39,29 @@ variable "adoptable_queue_names" {
 }
 
 variable "read_traffic" {
-  description = "Whether `encrypted-queue cost` may read the queues' metrics."
+  description = "Whether `encrypted-queue cost` may read the queues' metrics, by either role."
   type        = bool
   default     = false
+}
+
+variable "reader_principal_arns" {
+  description = <<-EOT
+    ARNs of roles and users that may assume a role which reads and can change nothing, with the external id: people who audit, CI. Empty, there is no such
+    role.
+  EOT
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.reader_principal_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:(role|user)/[^*]+$", arn))])
+    error_message = "A reader is a role or a user, by its whole ARN."
+  }
+}
+
+variable "reader_role_name" {
+  description = "Name of that role."
+  type        = string
+  default     = "encrypted-queue-reader"
 }
 
 variable "drift_event_bus_arn" {
