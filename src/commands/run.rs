@@ -97,8 +97,8 @@ pub struct Arguments {
     log_filter_file: Option<PathBuf>,
     /// URL of the HTTP port of an OpenTelemetry collector, as http://collector.monitoring:4318, that traces of reconciles and their AWS calls are sent to
     /// [default: none, nothing is traced]
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "", hide_default_value = true, value_name = "URL", value_parser = Endpoint::parse)]
-    otlp_endpoint: Endpoint,
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "", hide_default_value = true, value_name = "URL")]
+    otlp_endpoint: String,
 }
 
 fn parse_role(text: &str) -> Result<RoleArn, InvalidName> {
@@ -162,12 +162,13 @@ pub enum Error {
 
 /// Runs until a signal or until leadership is lost.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
+    let endpoint = Endpoint::parse(&arguments.otlp_endpoint)?;
     let filter = logging::init(arguments.log_format, "info")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     if let Some(file) = &arguments.log_filter_file {
         runtime.spawn(filter.follow(file.clone()));
     }
-    let traces = otlp::init(&arguments.otlp_endpoint, runtime.handle())?;
+    let traces = otlp::init(&endpoint, runtime.handle())?;
     let ended = runtime.block_on(operate(arguments));
     traces.end();
     // Looking up a collector's name is not to be waited for.

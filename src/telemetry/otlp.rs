@@ -41,18 +41,19 @@ pub struct Endpoint(Option<Uri>);
 
 impl Endpoint {
     /// Reads a URL, to which the collector's path for traces is added. An empty one means none, as in all variables of OpenTelemetry.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, TracesError> {
         if text.is_empty() {
             return Ok(Self(None));
         }
-        let expected = || "write the URL of an OpenTelemetry collector's HTTP port, as http://collector.monitoring:4318".to_owned();
+        // What was written is not repeated: it may hold what it should not.
+        let expected = || TracesError::Endpoint("write the URL of an OpenTelemetry collector's HTTP port, as http://collector.monitoring:4318");
         let base: Uri = text.parse().map_err(|_| expected())?;
         let host = base.authority().is_some_and(|authority| !authority.host().is_empty());
         if !host || !matches!(base.scheme_str(), Some("http" | "https")) || base.query().is_some() || text.contains('#') {
             return Err(expected());
         }
         if base.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err("credentials do not belong into the URL; OTEL_EXPORTER_OTLP_HEADERS takes them".to_owned());
+            return Err(TracesError::Endpoint("credentials do not belong into the URL; OTEL_EXPORTER_OTLP_HEADERS takes them"));
         }
         format!("{}/v1/traces", text.trim_end_matches('/')).parse().map(|uri| Self(Some(uri))).map_err(|_| expected())
     }
@@ -61,6 +62,9 @@ impl Endpoint {
 /// Why no traces can be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
+    /// The URL is of no use.
+    #[error("--otlp-endpoint: {0}")]
+    Endpoint(&'static str),
     /// What this machine trusts cannot be read.
     #[error("--otlp-endpoint: {0}")]
     Roots(#[from] io::Error),
@@ -187,9 +191,9 @@ mod tests {
         assert_eq!(uri("http://127.0.0.1:4318").unwrap(), "http://127.0.0.1:4318/v1/traces");
         assert_eq!(uri("https://otlp.example.com/tenants/a/").unwrap(), "https://otlp.example.com/tenants/a/v1/traces");
         for bad in ["collector:4318", "collector", "grpc://collector:4317", "http://", "http://a b", "http://c/?x=y", "http://c/#x", "/v1/traces"] {
-            assert!(Endpoint::parse(bad).unwrap_err().contains("http://collector"), "{bad}");
+            assert!(Endpoint::parse(bad).unwrap_err().to_string().contains("http://collector"), "{bad}");
         }
-        let refused = Endpoint::parse("https://user:secret-word@collector:4318").unwrap_err();
+        let refused = Endpoint::parse("https://user:secret-word@collector:4318").unwrap_err().to_string();
         assert!(refused.contains("OTEL_EXPORTER_OTLP_HEADERS") && !refused.contains("secret-word"), "{refused}");
     }
 }
