@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
@@ -22,6 +23,13 @@ pub(super) enum ConfigMapState {
     Foreign(String),
 }
 
+/// Whether a map is this object's to write: another controller's is not, whatever its labels.
+fn is_ours(map: &impl ResourceExt, uid: &str) -> bool {
+    let is_another = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid != uid;
+    let owners = map.owner_references();
+    (map.labels().contains_key(OWNED_BY) || owners.iter().any(|owner| owner.uid == uid)) && !owners.iter().any(is_another)
+}
+
 /// Writes the ConfigMap of a queue that exists; unchanged content is not written.
 pub(super) async fn ensure(ctx: &Context, object: &EncryptedQueue, status: &EncryptedQueueStatus, region: &str) -> Result<ConfigMapState, Failure> {
     let Some(queue) = &status.queue else { return Ok(ConfigMapState::Fine) };
@@ -35,11 +43,9 @@ pub(super) async fn ensure(ctx: &Context, object: &EncryptedQueue, status: &Encr
         return Ok(ConfigMapState::Fine);
     }
     let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &namespace);
-    // The cache holds only maps with our label: what is not in it may still exist.
-    if cached.is_none()
-        && let Some(map) = api.get_metadata_opt(&name).await?
-        && !map.labels().contains_key(OWNED_BY)
-        && !map.owner_references().iter().any(|owner| owner.uid == uid)
+    // The cache holds only maps with our label: what is not in it may still exist, and anyone may set a label.
+    if let Some(map) = api.get_metadata_opt(&name).await?
+        && !is_ours(&map, &uid)
     {
         return Ok(ConfigMapState::Foreign(map.uid().unwrap_or_default()));
     }

@@ -141,9 +141,10 @@ async fn what_somebody_changes_is_put_right_when_an_event_tells() {
     let objects: BTreeSet<_> =
         world.proxy.calls_since(mark).into_iter().filter(|call| call.access_key == "operator").map(|call| call.name()).collect();
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    // Those of others are looked at once more, at most twice an object; and the audit looks once at the queue of events, which nothing declares.
+    // Those of others are looked at once more, at most twice an object; and the audit looks, once or on a busy machine twice, at the queue of events, which
+    // nothing declares.
     let reads = scene.reads(mark);
-    assert!(reads > 0 && reads <= 2 * 12 + 6, "{reads} reads: {objects:?}");
+    assert!(reads > 0 && reads <= 2 * 12 + 2 * 6, "{reads} reads: {objects:?}");
 
     let mark = world.proxy.mark();
     for call in world.proxy.calls_since(Mark::default()).into_iter().filter(|call| call.access_key == "operator") {

@@ -1,6 +1,6 @@
 //! What people do beside the declarations: edit a ConfigMap, delete a QueueKey, take a Tenant away, change a ServiceAccount's role.
 
-use encrypted_queue::api::labels::FINALIZER;
+use encrypted_queue::api::labels::{FINALIZER, OWNED_BY};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -40,6 +40,16 @@ async fn a_foreign_config_map_stays_and_our_own_is_restored() {
     }
     maps.delete("acme", &DeleteParams::default()).await.unwrap();
     world.until("a deleted ConfigMap is made again", restored).await;
+
+    // Another controller's map stays its own, though somebody gave it the operator's label.
+    let owner =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "app", "uid": "5e0d8e5e-0000-4000-8000-000000000000", "controller": true});
+    let metadata = json!({"name": "other", "namespace": NAMESPACE, "labels": {OWNED_BY: "anyone"}, "ownerReferences": [owner]});
+    world.apply_object(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"QUEUE_URL": "mine"}})).await;
+    declare(&world, "other").await;
+    world.until_ready(NAMESPACE, "other").await;
+    until_event(&world, NAMESPACE, "other", "ConfigMapConflict").await;
+    assert_eq!(maps.get("other").await.unwrap().data.unwrap()["QUEUE_URL"], "mine");
 }
 
 #[tokio::test]

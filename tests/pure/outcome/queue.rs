@@ -201,6 +201,20 @@ fn each_end_and_its_conditions() {
 }
 
 #[test]
+fn a_queue_that_was_never_made_is_not_called_ready_and_what_it_waits_for_is() {
+    let waits = fine().held(Reason::AwaitingApproval).but(|case| {
+        (case.observed.source, case.observed.dead_letter) = (Seen::Absent, Seen::Absent);
+        case.observed.key.as_mut().unwrap().holds = None;
+    });
+    let conditions = waits.status().conditions;
+    assert_eq!(
+        line(&conditions),
+        "Ready=False/AwaitingApproval Reconciling=True/AwaitingApproval Accepted=True/Accepted KeyReady=Unknown/WaitingForKey \
+         QueueReady=Unknown/Pending AccessInSync=False/AwaitingApproval"
+    );
+}
+
+#[test]
 fn messages_say_what_is_wrong() {
     let status = refused().status();
     let accepted = message(&status.conditions, types::ACCEPTED);

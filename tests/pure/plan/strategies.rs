@@ -254,3 +254,20 @@ impl Meddling {
         }
     }
 }
+
+/// A dead-letter queue that was on record, was not made, and is not declared any more when the queue is refused.
+#[test]
+fn what_a_refused_queue_loses_is_not_on_record() {
+    let said = |consumers, dead_letters, tags, standing| Said { consumers, redriver: false, dead_letters, tags, delay: 0, standing };
+    let choice = |queues, tightened, unstated| Choice { queues, tightened, suspended: false, unstated };
+    let setting = Setting { shared: true, dead_letters: true, found: true };
+    let mut world = setting.world(SignedDuration::ZERO);
+    let accepted = |consumers, dead_letters, tags| said(consumers, dead_letters, tags, Standing::Accepted);
+    let begun = choice([accepted(1, true, 0), accepted(2, false, 0)], true, false);
+    let changed = choice([accepted(1, false, 1), accepted(1, false, 0)], false, true);
+    let refused = choice([said(1, false, 0, Standing::Refused), accepted(1, false, 0)], false, false).scene(setting);
+    world.run(&begun.scene(setting), false, Faults::on(16, Fault::Crash));
+    world.run(&changed.scene(setting), false, Faults::on(19, Fault::Crash));
+    world.settle(&refused);
+    world.assert_rest(&refused);
+}

@@ -11,7 +11,7 @@ use super::{DEAD_LETTER, SOURCE, consumers, made, orders, queue_mut, with_any_fa
 use crate::declare::SETTLE;
 use crate::plan::judge::read_key;
 use crate::plan::worker::{Fault, Faults};
-use crate::plan::world::{Scene, World, named};
+use crate::plan::world::{Recorded, Scene, World, named};
 
 /// Retention of both queues of the declaration: four days and fourteen.
 pub(super) const RETENTION: i64 = 345_600 + 1_209_600;
@@ -199,7 +199,7 @@ fn a_record_that_somebody_cleared_in_mid_migration_is_found_again() {
         let status = world.queue_status(&named("orders"));
         assert_eq!((status.next_key.is_some_and(|next| next.granted_at.is_some()), status.previous_keys.len()), (!has_moved, usize::from(has_moved)));
         let cleared_at = world.now;
-        world.meddle(|world| world.queues.get_mut(&named("orders")).unwrap().status = Default::default());
+        world.meddle(|world| world.queues.get_mut(&named("orders")).unwrap().status = Recorded::default());
         passes_over_keys(&mut world, &after);
         assert_eq!(admits(&world, &after, &old), all, "the key keeps what it holds until the queue knows better");
         world.settle(&after);
