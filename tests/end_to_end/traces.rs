@@ -47,7 +47,10 @@ impl Drop for Collector {
 
 impl Collector {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listen(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn listen(listener: TcpListener) -> Self {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::default();
         let server = tokio::spawn(serve(listener, Arc::clone(&requests), keep));
@@ -134,7 +137,9 @@ fn assert_is_told(call: &Call, span: &Told, passes: &BTreeMap<&[u8], &Told>) {
         ("cloud.account.id", &call.account),
         ("http.response.status_code", &call.status.to_string()),
     ];
-    expected.iter().for_each(|(attribute, value)| assert_eq!(span.says(attribute), *value, "{attribute} of {span:?} for {call:?}"));
+    for (attribute, value) in expected {
+        assert_eq!(span.says(attribute), value, "{attribute} of {span:?} for {call:?}");
+    }
     assert_eq!(span.name, format!("{}.{}", span.says("rpc.service"), call.operation));
     assert_eq!((span.kind, span.failed), (SpanKind::Client, call.error.is_some()), "{span:?}");
     assert_eq!(span.attributes.contains_key("error.type"), call.error.is_some(), "{span:?}");
@@ -220,6 +225,23 @@ async fn a_collector_that_does_not_answer_holds_nobody_up() {
     let took = end(&world).await;
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(told(), 1, "{}", world.operator_log());
+}
+
+#[tokio::test]
+async fn a_collector_that_comes_later_is_told_what_happens_then() {
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut world = World::new().await;
+    platform(&world).await;
+    world.start_operator(&["--otlp-endpoint", &format!("http://{address}")]);
+    let logged = |text: &str| world.operator_log().matches(text).count();
+    world.until("it is told", async || logged("traces cannot be sent") > 0).await;
+    assert!(logged("Connection refused") == 1 && logged("traces are sent again") == 0, "{}", world.operator_log());
+    let collector = Collector::listen(TcpListener::bind(address).await.unwrap());
+    apply_examples(&world, &["queue-orders"]).await;
+    world.until_ready("acme-prod", "orders").await;
+    world.until("that is over", async || logged("traces are sent again") > 0).await;
+    assert_eq!((logged("traces cannot be sent"), logged("traces are sent again")), (1, 1));
+    assert!(collector.told().1.iter().any(|span| span.name == "reconcile"));
 }
 
 #[tokio::test]
