@@ -1,4 +1,4 @@
-//! What every call to AWS passes through: it is counted and logged, and repeated by the SDK only when that can help.
+//! What every call to AWS passes through: it is counted, logged and traced, and repeated by the SDK only when that can help.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +7,10 @@ use std::time::Instant;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, FinalizerInterceptorContextRef, InterceptorContext,
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, Error, FinalizerInterceptorContextRef, InterceptorContext,
 };
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::orchestrator::{Metadata, OrchestratorError};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
@@ -18,6 +19,7 @@ use super::codes::Kind;
 use super::error::{AwsError, find, raw_code};
 use super::quota::{Action, SharedQuotas};
 use crate::names::Place;
+use crate::telemetry::traces::{self, AwsCall};
 
 /// How often an operation was called.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -100,9 +102,7 @@ impl Intercept for Recorder {
 
     fn read_after_attempt(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
         let ended = context.output_or_error();
-        let error = ended.and_then(std::result::Result::err).and_then(|error| error.as_connector_error());
-        if error.is_some_and(|error| find::<AwsError>(error).is_some_and(|error| error.kind == Kind::AwaitingQuota)) {
-            // It was not sent.
+        if ended.and_then(std::result::Result::err).is_some_and(was_not_sent) {
             return Ok(());
         }
         let failed = !matches!(ended, Some(Ok(_)));
@@ -130,7 +130,52 @@ impl Intercept for Recorder {
             request_id = response.and_then(|response| response.headers().get("x-amzn-requestid")),
             "called AWS"
         );
+        if traces::in_pass() {
+            self.trace(context, cfg);
+        }
         Ok(())
+    }
+}
+
+impl Recorder {
+    fn trace(&self, context: &FinalizerInterceptorContextRef<'_>, cfg: &ConfigBag) {
+        let failure = context.output_or_error().and_then(std::result::Result::err);
+        let response = context.response();
+        if response.is_none() && failure.is_some_and(was_not_sent) {
+            return;
+        }
+        let code = |failure: &Failure| response.and_then(raw_code).unwrap_or_else(|| unanswered(failure).to_owned());
+        let metadata = cfg.load::<Metadata>();
+        traces::aws_call(AwsCall {
+            service: metadata.map_or("unknown", Metadata::service),
+            operation: metadata.map_or("unknown", Metadata::name),
+            account: &self.account,
+            region: &self.region,
+            duration: cfg.load::<Started>().map(|started| started.0.elapsed()).unwrap_or_default(),
+            status: response.map(|response| response.status().as_u16()),
+            request_id: response.and_then(|response| response.headers().get("x-amzn-requestid")),
+            error: failure.map(code),
+        });
+    }
+}
+
+type Failure = OrchestratorError<Error>;
+
+/// A call that waits for its turn instead.
+fn was_not_sent(failure: &Failure) -> bool {
+    let error = failure.as_connector_error();
+    error.is_some_and(|error| find::<AwsError>(error).is_some_and(|error| error.kind == Kind::AwaitingQuota))
+}
+
+/// Why there is no code of AWS's.
+fn unanswered(failure: &Failure) -> &'static str {
+    let connector = failure.as_connector_error();
+    if failure.is_timeout_error() || connector.is_some_and(ConnectorError::is_timeout) {
+        "timeout"
+    } else if connector.is_some() {
+        "connection"
+    } else {
+        "_OTHER"
     }
 }
 

@@ -19,8 +19,12 @@ use crate::plan::SearchWindow;
 use crate::telemetry::http::{BindError, Health, Server};
 use crate::telemetry::logging::{self, LogFormat, LoggingError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::otlp::{self, Endpoint, TracesError};
 
-/// Arguments of `run`; each also as environment variable `ENCRYPTED_QUEUE_…`.
+/// For what is left of the process's tasks when everything that matters has ended.
+const STOP_WITHIN: Duration = Duration::from_millis(500);
+
+/// Arguments of `run`; each also as environment variable `ENCRYPTED_QUEUE_…`, but for the one that OpenTelemetry has a name for.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
     /// Id of this cluster in AWS tags and aliases [default: the UID of kube-system]
@@ -91,6 +95,10 @@ pub struct Arguments {
     /// [default: none, RUST_LOG alone counts]
     #[arg(long, env = "ENCRYPTED_QUEUE_LOG_FILTER_FILE")]
     log_filter_file: Option<PathBuf>,
+    /// URL of the HTTP port of an OpenTelemetry collector, as http://collector.monitoring:4318, that traces of reconciles and their AWS calls are sent to
+    /// [default: none, nothing is traced]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "", hide_default_value = true, value_name = "URL")]
+    otlp_endpoint: String,
 }
 
 fn parse_role(text: &str) -> Result<RoleArn, InvalidName> {
@@ -144,6 +152,9 @@ pub enum Error {
     /// Nothing can be logged.
     #[error(transparent)]
     Logging(#[from] LoggingError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// Another instance leads now.
     #[error("{0}; another instance takes over")]
     LeadershipLost(#[from] controller::leader::LeadershipLost),
@@ -151,12 +162,18 @@ pub enum Error {
 
 /// Runs until a signal or until leadership is lost.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
+    let endpoint = Endpoint::parse(&arguments.otlp_endpoint)?;
     let filter = logging::init(arguments.log_format, "info")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     if let Some(file) = &arguments.log_filter_file {
         runtime.spawn(filter.follow(file.clone()));
     }
-    runtime.block_on(operate(arguments))
+    let traces = otlp::init(&endpoint, runtime.handle())?;
+    let ended = runtime.block_on(operate(arguments));
+    traces.end();
+    // Looking up a collector's name is not to be waited for.
+    runtime.shutdown_timeout(STOP_WITHIN);
+    ended
 }
 
 async fn operate(arguments: &Arguments) -> Result<(), Error> {

@@ -32,6 +32,7 @@ use crate::api::labels::OWNED_BY;
 use crate::aws::{Accounts, DriftQueue};
 use crate::plan::SearchWindow;
 use crate::telemetry::metrics::{Kind, Metrics, ObjectCounts, ReconcileResult};
+use crate::telemetry::traces::Pass;
 
 /// As long as the watch takes to tell of a write.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
@@ -237,10 +238,12 @@ where
     let one = move |name: &N| -> Option<BoxFuture<'static, Action>> {
         let (id, ctx, metrics, start) = (format!("{} {name}", K::kind(&())), ctx.clone(), metrics.clone(), Instant::now());
         let ended = reconcile(find(&ctx, name)?, ctx.clone());
+        let pass = Pass::begin(kind.as_str(), || name.to_string());
         let work = async move {
-            let ended = ended.await;
+            let ended = pass.over(ended).await;
             let result = ended.as_ref().map_or(ReconcileResult::Failed, |(result, _)| *result);
             metrics.reconciled(kind, result, start.elapsed());
+            pass.end(result.as_str(), ended.as_ref().err().map(|failure| (failure.reason.as_str(), &*failure.message)));
             ended.map_or_else(|failure| after(&ctx, &id, &failure), |(_, action)| action)
         };
         Some(work.boxed())

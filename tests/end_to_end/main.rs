@@ -21,6 +21,7 @@ mod rights;
 mod shared_key;
 mod slow_check;
 mod starts;
+mod traces;
 mod world;
 #[path = "../audit/zoo.rs"]
 mod zoo;

@@ -167,7 +167,7 @@ async fn no_log_holds_a_secret() {
 }
 
 /// What an answer of STS lets its reader do.
-fn secrets_of(call: &Call) -> Vec<String> {
+pub(crate) fn secrets_of(call: &Call) -> Vec<String> {
     let answer = call.response.as_str().unwrap();
     ["SecretAccessKey", "SessionToken"].map(|element| xml_text(answer, element).unwrap().to_owned()).into()
 }

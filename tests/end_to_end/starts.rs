@@ -166,12 +166,12 @@ async fn a_dry_run_of_the_whole_operator_tells_what_it_would_do_and_does_nothing
     assert!(world.proxy.writes_since(mark).is_empty(), "{:?}", world.proxy.writes_since(mark));
 }
 
-fn terminate(process: u32) {
+pub(crate) fn terminate(process: u32) {
     assert!(Command::new("kill").args(["-TERM", &process.to_string()]).status().unwrap().success());
 }
 
 /// Gone, or gone but for its parent's asking.
-fn has_ended(process: u32) -> bool {
+pub(crate) fn has_ended(process: u32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{process}/stat")).ok();
     state.is_none_or(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
 }
