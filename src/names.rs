@@ -120,6 +120,24 @@ impl RoleArn {
     }
 }
 
+/// Name of an IAM role, path included, in whichever account: `path/name`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RoleName(String);
+
+impl RoleName {
+    /// Parses a role's name.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let invalid = || InvalidName { what: "role name", value: text.to_owned(), expected: "expected [PATH/]NAME without wildcards, not an ARN" };
+        RoleArn::parse(&format!("arn:aws:iam::000000000000:role/{text}")).map_err(|_| invalid())?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The role of this name in the account of `other`.
+    pub fn beside(&self, other: &RoleArn) -> RoleArn {
+        RoleArn(format!("arn:{}:iam::{}:role/{}", other.partition(), other.account(), self.0))
+    }
+}
+
 impl TryFrom<String> for RoleArn {
     type Error = InvalidName;
     fn try_from(text: String) -> Result<Self, InvalidName> {

@@ -19,7 +19,7 @@ use super::identity::{AssumedRole, Caller};
 use super::own_requests::OwnRequests;
 use super::quota::{Quotas, Rates, SharedQuotas};
 use super::remembered::Remembered;
-use crate::names::{Partition, Place, RoleArn};
+use crate::names::{Partition, Place, RoleArn, RoleName};
 
 /// For so long a failure to obtain or verify credentials is answered from memory.
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
@@ -35,6 +35,9 @@ pub struct Settings {
     pub session_name: String,
     /// The role that the operator's own credentials belong to, path included. Absent: `iam:GetRole` tells.
     pub operator_role_arn: Option<RoleArn>,
+    /// A role that only reads, assumed in each account in place of the role that a tenant names; what key policies name stays. Where a tenant names
+    /// none, the credentials at hand are taken for a reader's too.
+    pub reader_role_name: Option<RoleName>,
     /// For a connection to be made.
     pub connect_timeout: Duration,
     /// From a request's end to the first byte of its answer.
@@ -53,6 +56,7 @@ impl Default for Settings {
             app_name: "encrypted-queue-operator".to_owned(),
             session_name: "encrypted-queue-operator".to_owned(),
             operator_role_arn: None,
+            reader_role_name: None,
             connect_timeout: Duration::from_millis(3100),
             read_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(20),
@@ -176,6 +180,11 @@ impl Accounts {
         if let Some(role) = &key.role_arn {
             return Ok(role.clone());
         }
+        if self.settings.reader_role_name.is_some() {
+            let message = "who only reads is not the operator; name the operator's own role with --operator-role-arn";
+            let unknown = || AwsError::new("iam:GetRole", Kind::OperatorRoleUnknown, "OperatorRoleUnknown", message);
+            return self.settings.operator_role_arn.clone().ok_or_else(unknown);
+        }
         let session = self.session(key);
         let caller = session.caller.get(|| Caller::ask(&session.sts)).await?;
         if let Some(role) = &self.settings.operator_role_arn {
@@ -207,7 +216,7 @@ impl Accounts {
         if let Some(role) = &key.role_arn {
             let provider = AssumedRole {
                 sts: self.sts(&config, &key.account_id, &region),
-                role: role.clone(),
+                role: self.settings.reader_role_name.as_ref().map_or_else(|| role.clone(), |reader| reader.beside(role)),
                 external_id: key.external_id.clone(),
                 session_name: self.settings.session_name.clone(),
             };

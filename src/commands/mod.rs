@@ -8,6 +8,7 @@ pub mod crds;
 pub mod explain;
 pub mod plan;
 mod pod_identity;
+pub mod reader;
 pub mod run;
 mod selector;
 pub mod who_decrypted;

@@ -1,6 +1,6 @@
 //! `plan` tells what the operator then does.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 use test_support::proxy::Mark;
@@ -12,17 +12,23 @@ use crate::world::{OPERATOR, World};
 
 const SECOND: &str = "arn:aws:iam::123456789012:role/acme-second";
 
-/// Plans a manifest: exit status and report.
+/// Plans a manifest with the operator's credentials: exit status and report.
 async fn plan(world: &World, manifest: &str) -> (i32, Value) {
+    let output = plan_as(world, "operator", &["--operator-role-arn", OPERATOR], manifest).await;
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code().unwrap(), report)
+}
+
+async fn plan_as(world: &World, access_key: &str, more: &[&str], manifest: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_encrypted-queue"))
         .args(["plan", "-f", "-", "-o", "json"])
+        .args(more)
         .env("KUBECONFIG", world.control_plane.kubeconfig_path())
         .env("AWS_ENDPOINT_URL", world.proxy.endpoint())
-        .env("AWS_ACCESS_KEY_ID", "operator")
+        .env("AWS_ACCESS_KEY_ID", access_key)
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .env("AWS_REGION", "eu-west-1")
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", OPERATOR)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -31,9 +37,7 @@ async fn plan(world: &World, manifest: &str) -> (i32, Value) {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(manifest.as_bytes()).await.unwrap();
     drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    (output.status.code().unwrap(), report)
+    child.wait_with_output().await.unwrap()
 }
 
 /// Planned calls of a service, in order.
@@ -94,4 +98,46 @@ async fn what_is_planned_is_what_is_done() {
             assert_eq!(planned(&report, service), made(&world, mark, service), "{report:#}");
         }
     }
+}
+
+/// Who may only read sees the same plan, by the reader's role alone; what policies have to say of the operator's is the same.
+#[tokio::test]
+async fn a_reader_plans_by_a_role_that_cannot_write() {
+    const READER: &str = "encrypted-queue/reader";
+    let mut world = World::new().await;
+    platform(&world).await;
+    world.start_operator(&[]);
+    apply_examples(&world, &["queue-orders", "queue-ledger"]).await;
+    world.until_ready("acme-prod", "orders").await;
+    world.until_ready("globex-prod", "ledger").await;
+    // A session of a role that is not the operator's.
+    world.proxy.caller_is("runner", "arn:aws:iam::123456789012:role/runner");
+    let manifests = ["queue-orders", "queue-ledger"].map(|name| {
+        let path = format!("{}/examples/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    });
+    let manifests = manifests.join("\n---\n");
+    let reader = ["--reader-role-name", READER, "--operator-role-arn", OPERATOR, "--check"];
+
+    let mark = world.proxy.mark();
+    let output = plan_as(&world, "runner", &reader, &manifests).await;
+    let calls = world.proxy.calls_since(mark);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!((output.status.code(), &report["objects"]), (Some(0), &json!([])), "{report:#}");
+    let read = |service: &str| calls.iter().filter(|call| call.service == service).count();
+    assert!(read("kms") > 0 && read("sqs") > 0 && world.proxy.writes_since(mark).is_empty());
+    let assumed: Vec<_> = calls
+        .iter()
+        .filter(|call| call.operation == "AssumeRole" && call.access_key == "runner")
+        .map(|call| call.request["RoleArn"].clone())
+        .collect();
+    assert_eq!(assumed, [format!("arn:aws:iam::210987654321:role/{READER}")]);
+
+    // Nothing is guessed about who the operator is.
+    let output = plan_as(&world, "runner", &reader[..2], &manifests).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("name the operator's own role with --operator-role-arn"), "{said}");
+    let output = plan_as(&world, "runner", &["--reader-role-name", "arn:aws:iam::210987654321:role/reader"], &manifests).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("expected [PATH/]NAME without wildcards, not an ARN"), "{said}");
 }

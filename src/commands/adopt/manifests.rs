@@ -14,7 +14,7 @@ use super::found::{self, Skipped};
 use super::{Arguments, Error, Output};
 use crate::adopt::{Adopted, FoundQueue, Known, Remark, RemarkKind, TenantNeeds, adopt, name_apart, to_yaml};
 use crate::api::{EncryptedQueue, Tenant};
-use crate::aws::{AccountKey, Accounts, Settings};
+use crate::aws::{AccountKey, Accounts};
 use crate::clock;
 use crate::commands::explain::{self, cluster};
 use crate::commands::plan::{self, Manifests};
@@ -54,7 +54,7 @@ pub(super) async fn execute(arguments: &Arguments) -> Result<ExitCode, Error> {
         tier: arguments.default_tier.clone(),
         namespace: arguments.namespace.clone(),
     };
-    let accounts = Accounts::connect(Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() }).await?;
+    let accounts = arguments.reader.connect(arguments.operator_role_arn.as_ref()).await?;
     let (mut adopted, mut skipped, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for key in places(arguments, &snapshot, &accounts).await? {
         eprintln!("looking at the queues of account {}, {}", key.account_id, key.region);

@@ -12,6 +12,7 @@ use clap::ValueEnum;
 
 use super::explain;
 use super::plan::LoadError;
+use super::reader::Reader;
 use crate::aws::AwsError;
 use crate::names::RoleArn;
 
@@ -56,7 +57,7 @@ pub struct Arguments {
     #[arg(short, long, conflicts_with = "from_cluster")]
     pub namespace: Option<String>,
     /// Id of the cluster that is gone: the tag encryptedqueue.dev/cluster of its queues and keys
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "reader_role_name")]
     pub from_cluster: Option<String>,
     /// Id of this cluster in AWS tags and aliases [default: the UID of kube-system]
     #[arg(long, env = "ENCRYPTED_QUEUE_CLUSTER_ID")]
@@ -73,6 +74,9 @@ pub struct Arguments {
     /// The operator's own role, for tenants that name no role to assume [default: asked of AWS]
     #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
     pub operator_role_arn: Option<RoleArn>,
+    /// Who asks AWS.
+    #[command(flatten)]
+    pub reader: Reader,
     /// Context of the kubeconfig
     #[arg(long)]
     pub context: Option<String>,

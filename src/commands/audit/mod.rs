@@ -17,6 +17,7 @@ use schemars::schema_for;
 use self::progress::Teller;
 use super::explain::{self, cluster, json};
 use super::plan::{LoadError, Manifests};
+use super::reader::Reader;
 use super::who_decrypted::{self, WhoDecrypted};
 use crate::api::Tenant;
 use crate::audit::baseline::{Baseline, BaselineError};
@@ -25,7 +26,7 @@ use crate::audit::declared::Declarations;
 use crate::audit::report::AuditReport;
 use crate::audit::scan::{Pace, scan};
 use crate::audit::{audit_html, audit_sarif, audit_text};
-use crate::aws::{AccountKey, Accounts, AwsError, Settings};
+use crate::aws::{AccountKey, Accounts, AwsError};
 use crate::clock;
 use crate::controller::account_key;
 use crate::explain::Snapshot;
@@ -74,6 +75,9 @@ pub struct Arguments {
     /// The operator's own role, for tenants that name no role to assume [default: asked of AWS]
     #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
     pub operator_role_arn: Option<RoleArn>,
+    /// Who asks AWS.
+    #[command(flatten)]
+    pub reader: Reader,
     /// EKS cluster whose Pod Identity associations give ServiceAccounts their roles, as the operator has it; not asked with --offline
     #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
     pub eks_cluster_name: Option<String>,
@@ -213,8 +217,7 @@ fn write(text: &str) -> io::Result<()> {
 pub async fn audit(arguments: &Arguments) -> Result<AuditReport, Error> {
     // First what needs nobody: a mistake in it is told at once.
     let baseline = baseline(arguments)?;
-    let settings = Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() };
-    let accounts = Accounts::connect(settings).await?;
+    let accounts = arguments.reader.connect(arguments.operator_role_arn.as_ref()).await?;
     let snapshot = if arguments.offline { from_manifests(arguments)? } else { from_cluster(arguments, &accounts).await? };
     let targets = targets(arguments, &snapshot, &accounts).await?;
     let teller = Teller::new();
@@ -228,7 +231,7 @@ pub async fn audit(arguments: &Arguments) -> Result<AuditReport, Error> {
 async fn tell_who_decrypted(arguments: &Arguments) -> Result<ExitCode, Error> {
     let WhoDecrypted { from, days, .. } = &arguments.who_decrypted;
     let report = if from.is_empty() {
-        let accounts = Accounts::connect(Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() }).await?;
+        let accounts = arguments.reader.connect(arguments.operator_role_arn.as_ref()).await?;
         let snapshot = if arguments.offline { from_manifests(arguments)? } else { from_cluster(arguments, &accounts).await? };
         let targets = targets(arguments, &snapshot, &accounts).await?;
         who_decrypted::from_history(&accounts, &targets, *days, clock::now()).await

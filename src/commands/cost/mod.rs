@@ -16,7 +16,8 @@ use schemars::schema_for;
 use self::rates::Rates;
 use super::explain::{self, cluster};
 use super::plan::{LoadError, Manifests};
-use crate::aws::{Accounts, AwsError, Settings};
+use super::reader::Reader;
+use crate::aws::AwsError;
 use crate::clock;
 use crate::cost::{CostInput, CostReport, Prices, cost_text, estimate};
 use crate::explain::Snapshot;
@@ -75,6 +76,9 @@ pub struct Arguments {
     /// EKS cluster whose Pod Identity associations give ServiceAccounts their roles, as the operator has it
     #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
     pub eks_cluster_name: Option<String>,
+    /// Who asks AWS.
+    #[command(flatten)]
+    pub reader: Reader,
     /// Print the JSON Schema of what -o json answers, and nothing else
     #[arg(long, exclusive = true)]
     pub schema: bool,
@@ -145,7 +149,7 @@ pub async fn cost(arguments: &Arguments) -> Result<(CostReport, bool), Error> {
     if !rates.is_empty() {
         rates.apply(&mut input);
     } else if !arguments.declared && !offline {
-        let accounts = Accounts::connect(Settings::default()).await?;
+        let accounts = arguments.reader.connect(None).await?;
         partial = Box::pin(traffic::measure(&mut input, &snapshot, &accounts, arguments.days, now)).await;
     }
     input.notes.extend(notes(&input));
@@ -164,7 +168,7 @@ async fn of_cluster(arguments: &Arguments) -> Result<Snapshot, Error> {
     let (client, _): (Client, _) = explain::connect(arguments.context.as_deref()).await?;
     let mut snapshot = cluster::all(&client, None, None).await?;
     if let Some(cluster) = &arguments.eks_cluster_name {
-        let accounts = Accounts::connect(Settings::default()).await?;
+        let accounts = arguments.reader.connect(None).await?;
         super::pod_identity::associate(&mut snapshot, &accounts.pod_identity(cluster)).await?;
     }
     Ok(snapshot)

@@ -16,9 +16,10 @@ use schemars::schema_for;
 
 pub use self::manifests::{LoadError, Manifests};
 use super::explain::{self, cluster, json};
+use super::reader::Reader;
 use crate::api::Tenant;
 use crate::api::queue_key::NamespacedName;
-use crate::aws::{Accounts, AwsError, Settings};
+use crate::aws::{Accounts, AwsError};
 use crate::clock;
 use crate::controller::{account_key, usable_of};
 use crate::explain::Snapshot;
@@ -80,6 +81,9 @@ pub struct Arguments {
     /// The operator's own role, for tenants that name no role to assume [default: asked of AWS]
     #[arg(long, value_name = "ARN", env = "ENCRYPTED_QUEUE_OPERATOR_ROLE_ARN", value_parser = RoleArn::parse)]
     pub operator_role_arn: Option<RoleArn>,
+    /// Who asks AWS.
+    #[command(flatten)]
+    pub reader: Reader,
     /// EKS cluster whose Pod Identity associations give ServiceAccounts their roles, as the operator has it; not asked with --offline
     #[arg(long, env = "ENCRYPTED_QUEUE_EKS_CLUSTER_NAME")]
     pub eks_cluster_name: Option<String>,
@@ -146,7 +150,7 @@ pub async fn plan(arguments: &Arguments) -> Result<PlanReport, Error> {
     let queues = manifests.lay_over(&mut snapshot);
     let (approvals, id) = cluster::approvals_and_id(&client).await?;
     let cluster_id = arguments.cluster_id.clone().or(id).ok_or(Error::NoClusterId)?;
-    let accounts = Accounts::connect(Settings { operator_role_arn: arguments.operator_role_arn.clone(), ..Settings::default() }).await?;
+    let accounts = arguments.reader.connect(arguments.operator_role_arn.as_ref()).await?;
     if let Some(cluster) = &arguments.eks_cluster_name {
         super::pod_identity::associate(&mut snapshot, &accounts.pod_identity(cluster)).await?;
     }
