@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, Error, FinalizerInterceptorContextRef, InterceptorContext,
 };
-use aws_smithy_runtime_api::client::orchestrator::{Metadata, OrchestratorError};
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata, OrchestratorError};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -127,18 +127,18 @@ impl Intercept for Recorder {
             region = &*self.region,
             duration_ms = duration.map(|duration| duration.as_secs_f64() * 1000.0),
             status = response.map(|response| response.status().as_u16()),
-            request_id = response.and_then(|response| response.headers().get("x-amzn-requestid")),
+            request_id = response.and_then(request_id),
             "called AWS"
         );
         if traces::in_pass() {
-            self.trace(context, cfg);
+            self.trace(context, cfg, duration.unwrap_or_default());
         }
         Ok(())
     }
 }
 
 impl Recorder {
-    fn trace(&self, context: &FinalizerInterceptorContextRef<'_>, cfg: &ConfigBag) {
+    fn trace(&self, context: &FinalizerInterceptorContextRef<'_>, cfg: &ConfigBag, duration: Duration) {
         let failure = context.output_or_error().and_then(std::result::Result::err);
         let response = context.response();
         if response.is_none() && failure.is_some_and(was_not_sent) {
@@ -151,15 +151,20 @@ impl Recorder {
             operation: metadata.map_or("unknown", Metadata::name),
             account: &self.account,
             region: &self.region,
-            duration: cfg.load::<Started>().map(|started| started.0.elapsed()).unwrap_or_default(),
+            duration,
             status: response.map(|response| response.status().as_u16()),
-            request_id: response.and_then(|response| response.headers().get("x-amzn-requestid")),
+            request_id: response.and_then(request_id),
             error: failure.map(code),
         });
     }
 }
 
 type Failure = OrchestratorError<Error>;
+
+/// AWS's id of the request.
+pub(super) fn request_id(response: &HttpResponse) -> Option<&str> {
+    response.headers().get("x-amzn-requestid")
+}
 
 /// A call that waits for its turn instead.
 fn was_not_sent(failure: &Failure) -> bool {

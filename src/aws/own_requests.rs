@@ -10,6 +10,8 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
+use super::calls::request_id;
+
 /// So many requests are remembered: at the quotas of AWS KMS, more than the quarter of an hour that an event may take to come.
 const REMEMBERED: usize = 16_384;
 
@@ -54,7 +56,7 @@ impl Intercept for OwnRequests {
 
     fn read_after_attempt(&self, context: &FinalizerInterceptorContextRef<'_>, _: &RuntimeComponents, cfg: &mut ConfigBag) -> Result<(), BoxError> {
         let is_write = cfg.load::<Metadata>().is_some_and(|metadata| !is_read(metadata.name()));
-        let id = context.response().and_then(|response| response.headers().get("x-amzn-requestid"));
+        let id = context.response().and_then(request_id);
         if let Some(id) = id.filter(|_| is_write) {
             self.note(id);
         }

@@ -1,6 +1,6 @@
 //! `QueueKey` + the queues that use it → [`DesiredKey`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -191,6 +191,12 @@ impl DesiredKey {
     /// Whether any queue needs the key.
     pub fn is_used(&self) -> bool {
         !self.users.is_empty() || self.kept.iter().any(|kept| kept.object.is_some())
+    }
+
+    /// Its queues, of users declared and kept, with their dead-letter queues.
+    pub(crate) fn queues(&self) -> BTreeMap<QueueArn, Option<QueueArn>> {
+        let declared = self.users.iter().map(|user| (user.access.queue.clone(), user.access.dead_letter_queue.clone()));
+        declared.chain(self.kept.iter().filter_map(|kept| kept.queue.clone())).collect()
     }
 
     /// Whether all its queues are paused: then it is narrowed at most.

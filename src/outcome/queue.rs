@@ -185,10 +185,6 @@ impl QueuePass<'_> {
         std::iter::once(accepted).chain(steps.map(|(type_, fine, message)| self.step(type_, fine, message))).collect()
     }
 
-    fn is_made(&self) -> bool {
-        self.observed.source_url.is_some() || self.observed.source.present().is_some()
-    }
-
     /// Whether the key's policy holds the declared grants.
     fn granted(&self) -> bool {
         let holds = self.observed.key.as_ref().and_then(|key| key.holds.as_deref());
@@ -220,7 +216,7 @@ impl QueuePass<'_> {
             _ if !self.complete() && obstructed.is_some_and(|before| comes_after(type_, before)) => {
                 Finding::unknown(type_, Reason::Pending, "not known until what comes before is done")
             }
-            _ if type_ == types::QUEUE_READY && !self.complete() && !self.is_made() => {
+            _ if type_ == types::QUEUE_READY && !self.complete() && !self.observed.is_made() => {
                 Finding::unknown(type_, Reason::Pending, "the queue is not made yet")
             }
             _ if type_ == types::KEY_READY && !self.granted() => {

@@ -73,9 +73,7 @@ fn with_deleted(policy: &str) -> Option<Document> {
 fn shown_by_key(desired: &DesiredKey, observed: &ObservedKey) -> Vec<DeletedPrincipal> {
     let state = observed.state.present().filter(|state| owner_tags_match(&state.tags, &desired.tags));
     let Some(policy) = state.and_then(|state| with_deleted(&state.policy)) else { return Vec::new() };
-    let declared = desired.users.iter().map(|user| (user.access.queue.clone(), user.access.dead_letter_queue.clone()));
-    let queues = declared.chain(desired.kept.iter().filter_map(|kept| kept.queue.clone())).collect();
-    let read = read_back::read_key_policy(&policy, &desired.place, &queues);
+    let read = read_back::read_key_policy(&policy, &desired.place, &desired.queues());
     if read.deleted_principals.is_empty() {
         return Vec::new();
     }

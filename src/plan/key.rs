@@ -1,5 +1,6 @@
 //! What to do next about a QueueKey that queues use.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -187,9 +188,7 @@ fn held_by_kept(desired: &DesiredKey, state: &KeyState) -> BTreeMap<QueueArn, BT
 /// Whether the policy allows something through a queue that no user has on record.
 fn has_unknown(desired: &DesiredKey, state: &KeyState) -> bool {
     let Ok(policy) = Document::parse(&state.policy) else { return true };
-    let declared = desired.users.iter().map(|user| (user.access.queue.clone(), user.access.dead_letter_queue.clone()));
-    let queues = desired.kept.iter().filter_map(|kept| kept.queue.clone()).chain(declared).collect();
-    !read_back::read_key_policy(&policy, &desired.place, &queues).foreign.is_empty()
+    !read_back::read_key_policy(&policy, &desired.place, &desired.queues()).foreign.is_empty()
 }
 
 fn plan_changes(desired: &DesiredKey, held: &Held, observed: &ObservedKey, state: &KeyState, nonce: &str) -> Vec<KeyAction> {
@@ -290,12 +289,12 @@ pub(super) fn users_after(desired: &DesiredKey, held: &Held, recorded: &[KeyUser
 fn still_held(desired: &DesiredKey, held: &Held, observed: &ObservedKey, state: &KeyState) -> Vec<KeyUser> {
     let after = users_after(desired, held, &observed.users);
     let held_by_kept = held_by_kept(desired, state);
-    let has_unknown = has_unknown(desired, state);
+    let has_unknown = LazyCell::new(|| has_unknown(desired, state));
     let narrowed = |user: &KeyUser| {
         desired.kept.iter().filter(|kept| kept.is(user)).any(|kept| {
             let grants = kept.queue.as_ref().and_then(|(queue, _)| held_by_kept.get(queue));
             // What is removed may be of a dead-letter queue that is on record no more, and covered by the recorded hash.
-            let may_lose_dead_letters = || has_unknown && kept.queue.as_ref().is_some_and(|(_, dead_letter)| dead_letter.is_none());
+            let may_lose_dead_letters = || kept.queue.as_ref().is_some_and(|(_, dead_letter)| dead_letter.is_none()) && *has_unknown;
             grants.is_none_or(|grants| grants.iter().any(|grant| !kept.admits(grant))) || may_lose_dead_letters()
         })
     };

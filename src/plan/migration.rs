@@ -17,8 +17,7 @@ pub(super) const SPREAD: SignedDuration = SignedDuration::from_secs(120);
 impl ObservedQueue {
     /// The key that the queue is still under, if that is not the one it should be under.
     pub fn leaves(&self, desired: &DesiredQueue) -> Option<&CurrentKey> {
-        let is_made = self.source_url.is_some() || self.source.present().is_some();
-        self.current_key.as_ref().filter(|current| current.name != desired.key_name && is_made)
+        self.current_key.as_ref().filter(|current| current.name != desired.key_name && self.is_made())
     }
 }
 

@@ -87,6 +87,11 @@ pub struct ObservedQueue {
 }
 
 impl ObservedQueue {
+    /// Whether the queue is there, on record or as AWS shows it.
+    pub(crate) fn is_made(&self) -> bool {
+        self.source_url.is_some() || self.source.present().is_some()
+    }
+
     /// One of the two queues.
     pub fn queue(&self, which: QueueKind) -> &Seen<QueueState> {
         match which {

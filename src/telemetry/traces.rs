@@ -78,9 +78,9 @@ pub(crate) fn in_pass() -> bool {
     TRACER.get().is_some() && Context::map_current(TraceContextExt::has_active_span)
 }
 
-/// Records a call as part of the current pass.
+/// Records a call as part of the current pass, of which [`in_pass`] says whether there is one.
 pub(crate) fn aws_call(call: AwsCall<'_>) {
-    let Some(tracer) = TRACER.get().filter(|_| in_pass()) else { return };
+    let Some(tracer) = TRACER.get() else { return };
     let now = opentelemetry::time::now();
     let AwsCall { service, operation, account, region, duration, status, request_id, error } = call;
     let mut attributes = vec![
