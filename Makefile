@@ -67,7 +67,7 @@ FLEETS ?= 1000 10000
 .PHONY: bench-long
 bench-long: fixtures ## Measure a thousand and ten thousand queues over an emulator in memory (FLEETS='1000' only some)
 	for queues in $(FLEETS); do cargo bench --locked --bench budgets -- --fleet $$queues || exit; done
-	cargo bench --locked --bench budgets -- --quotas $(lastword $(FLEETS)) 20
+	cargo bench --locked --bench budgets -- --quotas $(lastword $(FLEETS)) 5
 
 .PHONY: bench-idle
 bench-idle: fixtures ## Watch the examples, then a thousand queues with events, at rest for MINUTES (10) each: nothing is written

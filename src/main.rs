@@ -7,9 +7,9 @@ use clap::{Parser, Subcommand};
 use encrypted_queue::commands::{adopt, approve, audit, cost, crds, explain, plan, run};
 use encrypted_queue::telemetry::page;
 
-/// Gives back to the system what a burst of work took, and mixes what is kept with it less than libc's allocator does.
+/// Gives back to the system what a burst of work took, and mixes what is kept with it less than others do (`.cargo/config.toml` says how it is set).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Keeps every SQS queue encrypted under the right KMS key, for exactly the declared principals.
 #[derive(Parser)]

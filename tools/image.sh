@@ -25,15 +25,17 @@ certificates=${CERTIFICATES:-/etc/ssl/certs/ca-certificates.crt}
 
 # program FOLDER ARCHITECTURE: builds it below FOLDER, and prints where it is. No path of this machine gets into it.
 program() {
-    local machine target linker=()
+    local machine target toolchain=()
     machine=$(echo "$2" | sed -e s/amd64/x86_64/ -e s/arm64/aarch64/)
     target=$machine-unknown-linux-gnu
     if [ "$2" != "$own" ]; then
         need "$machine-linux-gnu-gcc" "it links for $2"
-        linker=("CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_LINKER=$machine-linux-gnu-gcc" "CC_${target//-/_}=$machine-linux-gnu-gcc")
+        toolchain=("CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_LINKER=$machine-linux-gnu-gcc" "CC_${target//-/_}=$machine-linux-gnu-gcc")
     fi
+    # Nodes on arm64 may have pages of 64 KiB.
+    [ "$2" != arm64 ] || toolchain+=(JEMALLOC_SYS_WITH_LG_PAGE=16)
     local remap="--remap-path-prefix=$PWD=/source --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$1=/target"
-    with_progress "building the operator for $2" env "${linker[@]}" \
+    with_progress "building the operator for $2" env "${toolchain[@]}" \
         RUSTFLAGS="-C target-feature=+crt-static $remap" CFLAGS="-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo -ffile-prefix-map=$1=/target" \
         nice cargo build --release --locked --bin encrypted-queue --target "$target" --target-dir "$1"
     echo "$1/$target/release/encrypted-queue"
