@@ -64,6 +64,11 @@ impl Clients {
         self.quotas.reserve(&self.place, operation).await
     }
 
+    /// Fails as [`Self::reserve`] does if the current caller stands in line already; makes no call and takes no place.
+    pub fn stands_in_line(&self, operation: &'static str) -> Result<(), AwsError> {
+        self.quotas.stands_in_line(&self.place, operation)
+    }
+
     /// Where these clients act.
     pub fn place(&self) -> &Place {
         &self.place

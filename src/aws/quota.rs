@@ -200,6 +200,15 @@ impl Quotas {
         }
     }
 
+    /// Fails if the current caller stands in line for a call.
+    pub(super) fn stands_in_line(&self, place: &Place, operation: &'static str) -> Result<(), AwsError> {
+        let Ok(Caller::Reconcile { subject, tenant }) = CALLER.try_with(Caller::clone) else { return Ok(()) };
+        match self.with_line(place, operation, |line, now| line.stands(&subject, &tenant).then(|| line.ask_in_turn(&subject, &tenant, now))) {
+            Some(turn) => self.settle(place, operation, turn).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
     /// How long the current caller's call must wait, and whether it must ask again then.
     fn ask(&self, place: &Place, action: &str) -> Result<(Duration, bool), AwsError> {
         let caller = CALLER.try_with(Caller::clone).ok();

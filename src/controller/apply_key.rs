@@ -32,8 +32,13 @@ impl KeyApplier<'_> {
     /// Applies one action.
     pub(super) async fn apply(&mut self, action: &KeyAction, now: Timestamp) -> Result<KeyEffect, Failure> {
         match action {
-            KeyAction::FindByAlias { .. }
-            | KeyAction::FindByTags { .. }
+            // Looked up before it came to stand in line, and again when it is its turn.
+            KeyAction::FindByAlias { .. } => {
+                let aws = self.aws().await?;
+                aws.stands_in_line(CREATE_KEY)?;
+                Ok(aws.observe_key(action).await?.unwrap_or(KeyEffect::Done))
+            }
+            KeyAction::FindByTags { .. }
             | KeyAction::ReadEvidence { .. }
             | KeyAction::ReadLastUse { .. }
             | KeyAction::ReadKey { .. }

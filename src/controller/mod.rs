@@ -122,7 +122,7 @@ fn wait_in_line(end: &End) -> Option<Duration> {
 
 /// Whose turn it is is woken; looked at anyway so that what status says of the place in line is nearly true, and seldom where the line is long.
 fn next_in_line(wait: Duration) -> Action {
-    Action::requeue(LOOK_AT_LINE.max(wait / 4))
+    Action::requeue(LOOK_AT_LINE.max(wait / 2))
 }
 
 impl From<AwsError> for Failure {

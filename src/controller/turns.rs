@@ -86,6 +86,8 @@ struct Turns<N> {
     running: HashMap<N, Instant>,
     /// Asked for meanwhile.
     asked: HashSet<N>,
+    /// Whether the last was one whose time had come, not one who was woken: they alternate, so that no crowd of the one holds the other up.
+    timed: bool,
     /// How long an object rests after a pass, in times of what that took.
     rest: u32,
     /// Until when objects rest.
@@ -95,7 +97,7 @@ struct Turns<N> {
 impl<N: Clone + Eq + Hash + Ord> Turns<N> {
     fn new(rest: u32) -> Self {
         let (order, times, running) = (BTreeSet::new(), HashMap::new(), HashMap::new());
-        Self { order, times, running, asked: HashSet::new(), rest, resting: HashMap::new() }
+        Self { order, times, running, asked: HashSet::new(), timed: false, rest, resting: HashMap::new() }
     }
 
     fn ask(&mut self, name: N, at: Instant) {
@@ -121,17 +123,30 @@ impl<N: Clone + Eq + Hash + Ord> Turns<N> {
         let (_, name) = self.order.pop_first()?;
         self.times.remove(&name);
         self.running.insert(name.clone(), now);
+        self.timed = true;
         Some(name)
     }
 
-    /// Whose turn has come, or who was woken.
-    fn next_of(&mut self, woken: &Woken<N>, now: Instant) -> Option<N> {
+    /// Who was woken first, and neither runs nor rests, from now on running.
+    fn next_woken(&mut self, woken: &Woken<N>, now: Instant) -> Option<N> {
         loop {
-            if let Some(name) = self.next(now) {
-                return Some(name);
+            let name = woken.take()?;
+            if self.running.contains_key(&name) || self.resting.get(&name).is_some_and(|until| *until > now) {
+                self.ask(name, now);
+                continue;
             }
-            self.ask(woken.take()?, now);
+            if let Some(at) = self.times.remove(&name) {
+                self.order.remove(&(at, name.clone()));
+            }
+            self.running.insert(name.clone(), now);
+            self.timed = false;
+            return Some(name);
         }
+    }
+
+    /// Whose time has come, or who was woken.
+    fn next_of(&mut self, woken: &Woken<N>, now: Instant) -> Option<N> {
+        if self.timed { self.next_woken(woken, now).or_else(|| self.next(now)) } else { self.next(now).or_else(|| self.next_woken(woken, now)) }
     }
 
     fn ended(&mut self, name: N, Action(again): Action, now: Instant) {
@@ -206,6 +221,19 @@ mod tests {
         assert_eq!([turns.next(now + second), turns.next(now + 2 * second), turns.next(now + 99 * second)], [None, Some("a"), None]);
         turns.ended("a", Action::await_change(), now);
         assert!(turns.order.is_empty() && turns.times.is_empty() && turns.running.is_empty() && turns.asked.is_empty());
+    }
+
+    #[test]
+    fn neither_a_crowd_whose_time_has_come_nor_a_crowd_that_was_woken_holds_the_other_up() {
+        let (mut turns, woken, now) = (Turns::new(0), Woken::default(), Instant::now());
+        (0..100).for_each(|name| turns.ask(name, now));
+        (100..200).for_each(|name| woken.wake(&name));
+        // One that is woken although its time has come too runs once.
+        woken.wake(&99);
+        let order: Vec<i32> = std::iter::from_fn(|| turns.next_of(&woken, now)).collect();
+        assert_eq!(order[..4], [0, 100, 1, 101]);
+        assert_eq!((order.len(), order[198], order[199]), (200, 99, 199));
+        assert!(turns.order.is_empty() && turns.times.is_empty());
     }
 
     #[test]

@@ -139,6 +139,11 @@ impl Line {
         self.tenants.values().map(VecDeque::len).sum()
     }
 
+    /// Whether an object waits for its turn.
+    pub(super) fn stands(&self, subject: &Subject, tenant: &str) -> bool {
+        self.tenants.get(tenant).is_some_and(|queue| queue.iter().any(|waiting| waiting.subject == *subject))
+    }
+
     /// Half of what may be made at once is always left to whoever cannot wait.
     fn ask_low(&mut self) -> Turn {
         let wanted = 1.0 + (self.burst - 1.0) / 2.0;
@@ -149,7 +154,8 @@ impl Line {
         Turn::Now
     }
 
-    fn ask_in_turn(&mut self, subject: &Subject, tenant: &str, now: Instant) -> Turn {
+    /// The object's place in line, which it takes if there is none before it and no turn soon.
+    pub(super) fn ask_in_turn(&mut self, subject: &Subject, tenant: &str, now: Instant) -> Turn {
         let queue = self.tenants.get(tenant);
         let stands = queue.and_then(|queue| queue.iter().position(|waiting| waiting.subject == *subject));
         if stands.is_none() && self.turns.is_empty() && self.wait_for(1.0) <= SHORT {

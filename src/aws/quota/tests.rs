@@ -140,6 +140,9 @@ async fn the_next_in_line_is_called_and_then_goes() {
     let waits: Vec<_> = first.into_iter().filter_map(Result::err).collect();
     assert_eq!(waits.len(), 2);
     assert!(waits.iter().all(|error| error.kind == Kind::AwaitingQuota && error.wait.is_some()), "{waits:?}");
+    let stands = async |name| on_behalf(caller("acme", name), async { quotas.stands_in_line(&place, "kms:CreateKey") }).await;
+    assert!(stands(7).await.is_err_and(|error| error.kind == Kind::AwaitingQuota));
+    assert!(stands(8).await.is_ok() && quotas.waiting() == 2, "no place is taken");
     assert!(waits[1].to_string().contains("place 2 in line for account 1 in a, about 1 s"), "{}", waits[1]);
     let (sender, mut called) = tokio::sync::mpsc::unbounded_channel();
     let calling = quotas.clone();
@@ -149,6 +152,7 @@ async fn the_next_in_line_is_called_and_then_goes() {
         reserve(name.parse().unwrap()).await.unwrap();
     }
     assert_eq!(quotas.waiting(), 0);
+    assert!(stands(7).await.is_ok(), "its turn has come");
     task.abort();
 }
 
