@@ -203,7 +203,7 @@ impl Quotas {
     /// Fails if the current caller stands in line for a call.
     pub(super) fn stands_in_line(&self, place: &Place, operation: &'static str) -> Result<(), AwsError> {
         let Ok(Caller::Reconcile { subject, tenant }) = CALLER.try_with(Caller::clone) else { return Ok(()) };
-        match self.with_line(place, operation, |line, now| line.stands(&subject, &tenant).then(|| line.ask_in_turn(&subject, &tenant, now))) {
+        match self.with_line(place, operation, |line, now| line.place(&subject, &tenant, now)) {
             Some(turn) => self.settle(place, operation, turn).map(|_| ()),
             None => Ok(()),
         }

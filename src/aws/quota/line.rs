@@ -139,9 +139,14 @@ impl Line {
         self.tenants.values().map(VecDeque::len).sum()
     }
 
-    /// Whether an object waits for its turn.
-    pub(super) fn stands(&self, subject: &Subject, tenant: &str) -> bool {
-        self.tenants.get(tenant).is_some_and(|queue| queue.iter().any(|waiting| waiting.subject == *subject))
+    /// The place in line of an object that waits for its turn.
+    pub(super) fn place(&mut self, subject: &Subject, tenant: &str, now: Instant) -> Option<Turn> {
+        self.stands(subject, tenant).map(|_| self.ask_in_turn(subject, tenant, now))
+    }
+
+    /// How many of its tenant stand before an object that waits.
+    fn stands(&self, subject: &Subject, tenant: &str) -> Option<usize> {
+        self.tenants.get(tenant)?.iter().position(|waiting| waiting.subject == *subject)
     }
 
     /// Half of what may be made at once is always left to whoever cannot wait.
@@ -154,14 +159,12 @@ impl Line {
         Turn::Now
     }
 
-    /// The object's place in line, which it takes if there is none before it and no turn soon.
-    pub(super) fn ask_in_turn(&mut self, subject: &Subject, tenant: &str, now: Instant) -> Turn {
-        let queue = self.tenants.get(tenant);
-        let stands = queue.and_then(|queue| queue.iter().position(|waiting| waiting.subject == *subject));
+    fn ask_in_turn(&mut self, subject: &Subject, tenant: &str, now: Instant) -> Turn {
+        let stands = self.stands(subject, tenant);
         if stands.is_none() && self.turns.is_empty() && self.wait_for(1.0) <= SHORT {
             return self.take();
         }
-        let ahead = stands.unwrap_or_else(|| queue.map_or(0, VecDeque::len));
+        let ahead = stands.unwrap_or_else(|| self.tenants.get(tenant).map_or(0, VecDeque::len));
         let others = self.tenants.iter().filter(|(other, _)| *other != tenant).map(|(_, queue)| queue.len().min(ahead + 1));
         let place = ahead + others.sum::<usize>() + 1;
         let told = (now, place, self.wait_for(f64::from(u32::try_from(place).unwrap_or(u32::MAX))));
